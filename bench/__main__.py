@@ -40,11 +40,13 @@ def main() -> int:
     try:
         with servers() as running, postgres_url() as postgres:
             rows = [row for row in rows if postgres or not row.needs_postgres]
+            skipped = [f"{row.label}: skipped, because {row.missing}" for row in rows if row.missing]
+            rows = [row for row in rows if row.missing is None]
             began = time.perf_counter()
             print("starting a tracking server and the rows one by one", file=sys.stderr)
             tracking = start_tracking(running) if any(row.traces for row in rows) else None
             results = Contest(plan, running, tracking, began=began, postgres=postgres).run(rows)
-            print(report(results, plan, load=load))
+            print("\n".join([report(results, plan, load=load), *skipped]))
             paced = []
             if options.paced:
                 streamed = measure_paced(running, counts=QUICK_COUNTS if options.quick else COUNTS)

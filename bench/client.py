@@ -20,7 +20,10 @@ TOKENS = 200
 STREAM_SECONDS = 60.0
 """The longest wait for one stream."""
 
+_GOOD = b"HTTP/1.1 200"
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
+_ALONE = b"0\r\n\r\n"
+"""The same, if it arrives apart from the chunk before it."""
 
 
 class StreamBroken(Exception):
@@ -43,6 +46,9 @@ class Target:
 
     keyed: bool = False
     """Whether each request has an `Idempotency-Key` of its own."""
+
+    separator: bytes = b"\n\n"
+    """What ends a frame."""
 
     socket: bool = False
     """Whether `body` is a message over a WebSocket, and its stream comes in messages."""
@@ -83,10 +89,11 @@ class _Connection(asyncio.Protocol):
     """Bytes that occur once in each frame."""
 
     def __init__(self, target: Target, *, within: float = STREAM_SECONDS, keeps_gaps: bool = False) -> None:
-        self._token, self._tokens = target.token, target.tokens
+        self._token, self._tokens, self._separator = target.token, target.tokens, target.separator
         self._within, self._keeps_gaps, self._last_token = within, keeps_gaps, 0.0
         self._transport: asyncio.Transport | None = None
         self._rest = b""
+        self._is_answered = False
         self._stream = Stream()
         self._ended: asyncio.Future[None] | None = None
         self._started = 0.0
@@ -100,16 +107,21 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         rest = self._rest + data
-        if not self._stream.frames and not rest.startswith(b"HTTP/1.1 200"[: len(rest)]):
-            self._fail(f"not a stream: {rest[:300]!r}")
-            return
+        if not self._is_answered:
+            if not rest.startswith(_GOOD[: len(rest)]):
+                self._fail(f"not a stream: {rest[:300]!r}")
+                return
+            self._is_answered = len(rest) >= len(_GOOD)
+        # Before the cut, because the separator may be the end of the last chunk, too.
+        is_last = rest.endswith(_LAST_CHUNK) or rest == _ALONE
         # A frame may be split anywhere. The part after the last complete frame waits for the next data.
-        cut = rest.rfind(b"\n\n") + 2
-        if cut > 1:
+        end = rest.rfind(self._separator)
+        if end >= 0:
+            cut = end + len(self._separator)
             self._count(rest[:cut])
             rest = rest[cut:]
         self._rest = rest
-        if rest.endswith(_LAST_CHUNK) and self._ended is not None and not self._ended.done():
+        if is_last and self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
     async def run(self, request: bytes) -> Stream:
@@ -119,7 +131,7 @@ class _Connection(asyncio.Protocol):
             StreamBroken: the status is not 200, tokens are missing, or the stream takes too long.
         """
         assert self._transport is not None
-        self._rest, self._stream = b"", Stream()
+        self._rest, self._stream, self._is_answered = b"", Stream(), False
         self._ended = asyncio.get_running_loop().create_future()
         self._started = time.perf_counter()
         self._transport.write(request)

@@ -71,9 +71,9 @@ class Contest:
     def _start(self, result: Result) -> None:
         row, port = result.row, free_port()
         arguments = [*row.arguments, "--port", str(port)]
-        server = self._running.start(row.name, arguments, port=port, environ=self._environ(row))
+        server = self._running.start(row.name, arguments, port=port, environ=self._environ(row), python=row.python)
         self._hosts[row.name] = server
-        result.answers_seconds = server.wait_until_it_answers(seconds=60)
+        result.answers_seconds = server.wait_until_it_answers(seconds=120)
         asyncio.run(singly(_target(row, server), streams=1))
         result.ready_seconds = time.perf_counter() - server.started
         warm = asyncio.run(at_once(_target(row, server), streams=self._plan.streams // 4, seconds=0))
@@ -150,5 +150,13 @@ class Contest:
 
 
 def _target(row: Row, server: Server) -> Target:
-    body = MESSAGE if row.socket else STORED_BODY if row.stores else BODY
-    return Target(port=server.port, path=row.path, token=row.token, body=body, socket=row.socket)
+    body = row.body or (MESSAGE if row.socket else STORED_BODY if row.stores else BODY)
+    return Target(
+        port=server.port,
+        path=row.path,
+        token=row.token,
+        body=body,
+        tokens=row.tokens,
+        separator=row.separator,
+        socket=row.socket,
+    )

@@ -80,7 +80,15 @@ class Servers:
         """The folder for all files of the servers. It is removed at the end."""
         self._running: list[Server] = []
 
-    def start(self, name: str, arguments: Sequence[str], *, port: int, environ: Mapping[str, str]) -> Server:
+    def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        port: int,
+        environ: Mapping[str, str],
+        python: str | Path = sys.executable,
+    ) -> Server:
         """Start `python ARGUMENTS` in the folder of the benchmark, without the settings of the shell."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
         path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
@@ -88,7 +96,7 @@ class Servers:
         with log.open("wb") as output:
             started = time.perf_counter()
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [str(python), *arguments],
                 cwd=self.folder,
                 env={**kept, "PYTHONPATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **environ},
                 stdin=subprocess.DEVNULL,

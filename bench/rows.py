@@ -1,8 +1,12 @@
 """The rows of the table: the servers, how each is started, and how it marks tokens."""
 
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from bench.client import QUESTION, TOKENS
 from bench.processes import ROOT
 
 FLOOR = "floor"
@@ -40,6 +44,33 @@ class Row:
 
     stores: bool = False
     """Whether each turn is stored, in a conversation of its own."""
+
+    environment: str | None = None
+    """The folder of an environment in the checkout whose Python runs it. `None`: that of the benchmark."""
+
+    made_by: str = ""
+    """The command that makes that folder."""
+
+    body: bytes | None = None
+    """What is posted, if that is not a request of the Responses API."""
+
+    tokens: int = TOKENS
+    """How often `token` is in a complete stream."""
+
+    separator: bytes = b"\n\n"
+    """What ends a frame."""
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that runs it."""
+        return Path(sys.executable) if self.environment is None else ROOT / self.environment / "bin" / "python"
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot run here, or `None`."""
+        if self.python.exists():
+            return None
+        return f"there is no {self.environment}; make it with `{self.made_by}`"
 
 
 DELTA = b'{"delta":'
@@ -122,5 +153,27 @@ ROWS = (
         environ={"GRAPH_AGENT_TRACING": "off", STORE: "memory"},
         socket=True,
         stores=True,
+    ),
+    Row(
+        # Its runs have no thread, so nothing of them stays.
+        name="langgraph-dev",
+        label="LangGraph's own server (langgraph dev)",
+        arguments=("-m", "bench.servers.langgraph_dev"),
+        path="/runs/stream",
+        # In the frames of the stream. The last token has another text.
+        token=b'data: [{"content":"word',
+        tokens=TOKENS - 1,
+        separator=b"\r\n\r\n",
+        body=json.dumps(
+            {
+                "assistant_id": "scripted",
+                "input": {"messages": QUESTION["input"]},
+                "stream_mode": ["messages-tuple", "updates"],
+                "stream_subgraphs": True,
+            }
+        ).encode(),
+        environ={"LANGGRAPH_NO_VERSION_CHECK": "true", "LANGSMITH_TRACING": "false"},
+        environment=".venv-studio",
+        made_by="make studio",
     ),
 )

@@ -1,10 +1,12 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from bench.client import MESSAGE, TOKENS, StreamBroken, Target, at_once, singly
+from bench.rows import ROWS
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +54,22 @@ async def test_frames_and_tokens_are_counted_wherever_the_stream_is_cut(size: in
             first, second = await singly(target, streams=2)
     assert (first.frames, first.tokens) == (second.frames, second.tokens) == (TOKENS + 2, TOKENS)
     assert 0 < first.first_frame <= first.first_token
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000_000])
+async def test_frames_of_a_server_that_ends_lines_with_two_characters_are_counted_too(size: int) -> None:
+    ending = b"\r\n\r\n"
+    answer = _answer(TOKENS).replace(b"\n\n", ending)
+    with anyio.fail_after(20):
+        async with _server([answer[start : start + size] for start in range(0, len(answer), size)]) as target:
+            first, second = await singly(replace(target, separator=ending), streams=2)
+    assert (first.frames, first.tokens) == (second.frames, second.tokens) == (TOKENS + 2, TOKENS)
+
+
+def test_a_row_whose_environment_is_not_there_says_how_to_make_it() -> None:
+    row = replace(ROWS[0], environment=".venv-of-nobody", made_by="make it")
+    assert row.missing == "there is no .venv-of-nobody; make it with `make it`"
+    assert ROWS[0].missing is None
 
 
 async def test_a_stream_that_lacks_a_token_is_no_measurement() -> None:
