@@ -15,6 +15,7 @@ import openai
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.models.completion_faults import TOO_LARGE
 from graph_agent.models.completions import (
     ENDPOINT,
@@ -27,6 +28,7 @@ from graph_agent.models.completions import (
 from graph_agent.models.content import content_to_resend
 from graph_agent.models.model_errors import InvalidModelAnswer
 from graph_agent.sse_events import MOST_BYTES, EventReader, EventTooLarge
+from graph_agent.threads import run_in_call_thread
 
 CANNOT_STREAM = (400, 405, 406, 415, 422, 501)
 """Statuses with which endpoints refuse to stream. Their message then mentions streaming."""
@@ -41,6 +43,7 @@ class EndpointAnswers:
         client: Any
         async_client: Any
         _streams: bool
+        _has_resources: bool
 
         def _prepare_inputs(
             self, messages: list[BaseMessage], stop: list[str] | None = None, stream: bool = False, **kwargs: Any
@@ -66,7 +69,8 @@ class EndpointAnswers:
     ) -> ChatResult:
         """One complete answer. Raises the same as `_astream`."""
         request = self._request(messages, stop, kwargs)
-        answer = await self.async_client.chat.completions.with_raw_response.create(**request)
+        completions = await self._completions()
+        answer = await completions.with_raw_response.create(**request)
         return read_completion(answer.content, self.model)
 
     def _generate(
@@ -85,8 +89,9 @@ class EndpointAnswers:
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> AsyncIterator[ChatGenerationChunk]:
         request = self._request(messages, stop, kwargs, stream=True)
+        completions = await self._completions()
         try:
-            async with self.async_client.chat.completions.with_streaming_response.create(**request) as answer:
+            async with completions.with_streaming_response.create(**request) as answer:
                 async for chunk in _chunks(answer.http_response, self.model):
                     yield chunk
             return
@@ -97,6 +102,17 @@ class EndpointAnswers:
             # Only after a success: later calls skip the attempt to stream.
             self._streams = False
             yield chunk
+
+    async def _completions(self) -> Any:
+        """The completions of the client, whose first use imports OpenAI's resources: half a second, in a thread."""
+        if not self._has_resources:
+            await run_in_call_thread(self._import_resources)
+            self._has_resources = True
+        return self.async_client.chat.completions
+
+    def _import_resources(self) -> None:
+        with IMPORT_LOCK:
+            _ = self.async_client.chat.completions
 
     async def _in_one_piece(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]

@@ -23,6 +23,7 @@ class LibraryEndpoint(EndpointAnswers, ChatDatabricks):  # type: ignore[misc]
     """
 
     _streams: bool = PrivateAttr(default=True)
+    _has_resources: bool = PrivateAttr(default=False)
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any

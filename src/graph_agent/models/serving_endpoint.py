@@ -52,6 +52,7 @@ class ServingEndpoint(EndpointAnswers, BaseChatModel):
     """Whether the model is one of the workspace's AI gateway."""
 
     _streams: bool = PrivateAttr(default=True)
+    _has_resources: bool = PrivateAttr(default=False)
 
     @property
     def _llm_type(self) -> str:
