@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.client import Stream, Target, singly, together
 from bench.line_plot import Line, line_plot
+from bench.probe import Probe, nearly_longest
 from bench.processes import Server, Servers, cpu_seconds, free_port, memory_mb
 from bench.rows import FLOOR, ROWS, Row
 
@@ -42,6 +43,9 @@ class Paced:
 
     gap_seconds: float
     """Between two reads with tokens on one connection. 99 of 100 are at most this."""
+
+    health_seconds: float
+    """How long `/health` takes to answer meanwhile. 99 of 100 take at most this."""
 
     kb_per_stream: float
     """How much the memory of the server grew, at most."""
@@ -75,17 +79,18 @@ def _target(row: Row, server: Server) -> Target:
 def _measured(row: Row, server: Server, streams: int) -> Paced:
     server.check()
     before, used, began = memory_mb(server.pid), cpu_seconds(server.pid), time.perf_counter()
-    done, most = asyncio.run(_streamed(row, server, streams))
+    with Probe(server.port) as probe:
+        done, most = asyncio.run(_streamed(row, server, streams))
     seconds = time.perf_counter() - began
     tokens = sum(one.tokens for one in done)
-    gaps = sorted(gap for one in done for gap in one.gaps)
     return Paced(
         row=row,
         streams=streams,
         tokens_per_second=tokens / seconds,
         cpu_us_per_token=(cpu_seconds(server.pid) - used) / tokens * 1e6,
         first_event_seconds=statistics.median(one.first_frame for one in done),
-        gap_seconds=gaps[len(gaps) * 99 // 100],
+        gap_seconds=nearly_longest([gap for one in done for gap in one.gaps]),
+        health_seconds=nearly_longest(probe.seconds),
         kb_per_stream=max(most - before, 0.0) * 1e3 / streams,
     )
 
@@ -106,13 +111,13 @@ def paced_report(found: Sequence[Paced]) -> str:
         f"Streams that start together, each with 200 tokens at {1 / PACE:.0f} a second. One process each.",
         "",
         f"{'streams':>7}  {'server':<34}  {'tokens/s':>8}  {'x floor':>7}  {'CPU µs/token':>12}  "
-        f"{'first event s':>13}  {'gap p99 ms':>10}  {'KB/stream':>9}",
+        f"{'first event s':>13}  {'gap p99 ms':>10}  {'/health p99 ms':>14}  {'KB/stream':>9}",
     ]
     for one in found:
         lines.append(
             f"{one.streams:>7,}  {one.row.label:<34}  {one.tokens_per_second:>8,.0f}  {to_floor(one, found):>7.2f}  "
             f"{one.cpu_us_per_token:>12,.0f}  {one.first_event_seconds:>13.2f}  {one.gap_seconds * 1e3:>10,.0f}  "
-            f"{one.kb_per_stream:>9,.0f}"
+            f"{one.health_seconds * 1e3:>14,.0f}  {one.kb_per_stream:>9,.0f}"
         )
     return "\n".join(lines)
 
@@ -134,6 +139,7 @@ def paced_figures(found: Sequence[Paced]) -> list[dict[str, Any]]:
             "cpu_us_per_token": round(one.cpu_us_per_token),
             "first_event_seconds": round(one.first_event_seconds, 2),
             "gap_p99_ms": round(one.gap_seconds * 1e3),
+            "health_p99_ms": round(one.health_seconds * 1e3),
             "kb_per_stream": round(one.kb_per_stream),
         }
         for one in found
@@ -142,10 +148,11 @@ def paced_figures(found: Sequence[Paced]) -> list[dict[str, Any]]:
 
 def published_paced(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return the table that the documentation shows, in Markdown, of the figures of `--json`."""
-    lines = [
-        "| Streams | Server | Tokens a second | Compared | CPU of a token | First event | Gap, p99 | Memory a stream |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    # Older files have no `/health`.
+    probed = all("health_p99_ms" in one for one in figures)
+    heads = ["Streams", "Server", "Tokens a second", "Compared", "CPU of a token", "First event", "Gap, p99"]
+    heads += [*(["`/health`, p99"] if probed else []), "Memory a stream"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for one in figures:
         cells = (
             f"{one['streams']:,}",
@@ -155,6 +162,7 @@ def published_paced(figures: Sequence[Mapping[str, Any]]) -> str:
             f"{one['cpu_us_per_token']} µs",
             f"{one['first_event_seconds']:.2f} s",
             f"{one['gap_p99_ms']:,} ms",
+            *([f"{one['health_p99_ms']:,} ms"] if probed else []),
             f"{one['kb_per_stream']:,} KB",
         )
         lines.append(f"| {' | '.join(cells)} |")

@@ -15,7 +15,7 @@ SHOWN = re.compile(r"<!-- paced: begin -->\n(.*?)<!-- paced: end -->", re.DOTALL
 
 def one(name: str, streams: int, tokens_per_second: float) -> Paced:
     row = next(row for row in ROWS if row.name == name)
-    return Paced(row, streams, tokens_per_second, 100.0, 0.5, 0.08, 400.0)
+    return Paced(row, streams, tokens_per_second, 100.0, 0.5, 0.08, 0.03, 400.0)
 
 
 FOUND = [one(FLOOR, 10, 200), one(OURS, 10, 200), one(FLOOR, 300, 4000), one(OURS, 300, 6000)]
@@ -29,8 +29,8 @@ def test_each_row_is_compared_with_the_floor_of_as_many_streams() -> None:
 def test_the_figures_of_streams_as_models_write_them_can_be_published() -> None:
     """So that the next file of `--json` has what the pages show."""
     found = json.loads(json.dumps(paced_figures(FOUND)))
-    assert set(found[0]) == set(FIGURES[0])
-    assert "| 300 | graph-agent | 6,000 | 1.50 x | 100 µs | 0.50 s | 80 ms | 400 KB |" in published_paced(found)
+    assert set(found[0]) >= set(FIGURES[0])
+    assert "| 300 | graph-agent | 6,000 | 1.50 x | 100 µs | 0.50 s | 80 ms | 30 ms | 400 KB |" in published_paced(found)
     drawn = ElementTree.fromstring(plot(found))
     assert len(drawn.findall("{http://www.w3.org/2000/svg}circle")) == len(FOUND)
 

@@ -22,6 +22,7 @@ from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.run_budgets import tighten_budgets
 from graph_agent.runs.slots import Slot, Slots
 from graph_agent.runs.turns import Turns
+from graph_agent.runs.turnstile import Turnstile
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class Runs:
             )
         self._memories = memories
         self._budgets = budgets
+        self._turnstile = Turnstile()
         self._slots = Slots(most)
         self._grace_seconds = grace_seconds
         self._known: dict[str, _Known] = {}
@@ -281,6 +283,7 @@ class Runs:
                     ledger=self._ledger,
                     standing=standing,
                     compaction=compaction,
+                    turnstile=self._turnstile,
                 )
 
             if store is None:
