@@ -238,7 +238,8 @@ def embedded_text(chunk: Chunk) -> str:
     """The passage under its last heading only.
 
     The full heading path starts with the document's title, which is the same in all chunks and makes their vectors more
-    alike.
+    alike. On the tuning half of `make eval-retrieval` it found the same documents, a little later (MRR .77 and not .79
+    for one document, .26 and not .27 in other words).
     """
     _, _, passage = chunk.text.partition("\n\n")
     return f"{chunk.title.rsplit(' > ', 1)[-1]}\n\n{passage}"
