@@ -69,6 +69,8 @@ async def test_the_flagship_on_apps_imports_the_rest_when_it_is_asked(tmp_path: 
         more = {
             **{"MLFLOW_TRACKING_URI": "databricks", "MLFLOW_EXPERIMENT_ID": EXPERIMENT},
             **{"GRAPH_AGENT_MODEL": "local-model", "GRAPH_AGENT_INDEX": "main.docs.project"},
+            # Its SDK is imported behind the start on Apps, so that an MCP client does not wait for it.
+            "GRAPH_AGENT_MCP": "off",
         }
         config = config_of(tmp_path, "assistant.py")
         async with graph_agent("--config", config, "--host", "127.0.0.1", **platform, **more) as process:
