@@ -22,7 +22,6 @@ from graph_agent.runs.request import RunRequest, Scope
 from graph_agent.runs.run_budgets import tighten_budgets
 from graph_agent.runs.slots import Slot, Slots
 from graph_agent.runs.turns import Turns
-from graph_agent.runs.turnstile import Turnstile
 from graph_agent.settings import Budgets
 
 if TYPE_CHECKING:
@@ -169,7 +168,6 @@ class Runs:
             )
         self._memories = memories
         self._budgets = budgets
-        self._turnstile = Turnstile()
         self._slots = Slots(most)
         self._grace_seconds = grace_seconds
         self._known: dict[str, _Known] = {}
@@ -283,7 +281,6 @@ class Runs:
                     ledger=self._ledger,
                     standing=standing,
                     compaction=compaction,
-                    turnstile=self._turnstile,
                 )
 
             if store is None:

@@ -82,7 +82,6 @@ from graph_agent.runs.steer_control import SteerControl, has_open_calls
 from graph_agent.runs.step_events import StepEvents
 from graph_agent.runs.stream import Part, is_short, stream_of
 from graph_agent.runs.succession import Heir, Succession, next_request
-from graph_agent.runs.turnstile import Turnstile
 from graph_agent.settings import Budgets
 from graph_agent.stores.memories import OpenStore, OwnedMemories
 from graph_agent.stores.records import ResponseStatus, Waiting
@@ -148,13 +147,12 @@ class Run:
         attempt: Attempt | None = None,
         ledger: Ledger | None = None,
         standing: Standing | None = None,
-        turnstile: Turnstile | None = None,
     ) -> None:
         """`compaction` is given if the request asks that a long history is compacted.
 
         `head` is that of a response which has begun already. `attempt` is given for a run in the background: it goes
         on where earlier attempts stopped. `ledger` counts what its models use. `standing` is what was left for its user
-        when the request came. `turnstile` is that of all runs of the process."""
+        when the request came."""
         invocation = request.invocation
         self.head = head or head_of(request, name)
         turn = request.turn
@@ -168,7 +166,6 @@ class Run:
                 )
             self.head = replace(self.head, id=turn.repeats.id)
         self.request = request
-        self._turnstile = turnstile
         self._attempt = attempt
         self.graph = graph
         """The graph as it was given."""
@@ -597,8 +594,6 @@ class Run:
     async def _run(self) -> None:
         # Lets the first events leave before the graph's first step, which holds the event loop for about a millisecond.
         await asyncio.sleep(0)
-        if self._turnstile is not None:
-            await self._turnstile.passed()
         # For a graph that ignores the cancellation by `asyncio.timeout`: its stream is ended without it.
         overdue = asyncio.get_running_loop().call_later(self._seconds + GRACE_SECONDS, self._cut, "seconds")
         try:
