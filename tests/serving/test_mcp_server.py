@@ -1,7 +1,6 @@
 """The MCP server, with the clients of the MCP SDK and of LangChain over real sockets, and by its messages."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -333,23 +332,3 @@ async def test_a_setting_turns_it_off() -> None:
     app, _ = app_of("Never said.", mcp="off")
     async with AgentClient(app) as client:
         assert (await client.post("/mcp", json=call(message="Hi"), headers=HEADERS)).status_code == 404
-
-
-async def test_on_databricks_apps_the_first_message_does_not_wait_for_the_import_of_the_sdk(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    name = "graph_agent.serving.mcp_exchange"
-    settings = Settings(tracing="off", store="memory")
-    graphs = {"mail": planner(ScriptedChatModel("Hello.", each_turn=True))}
-    environ = {"DATABRICKS_APP_NAME": "agent", "DATABRICKS_HOST": "https://workspace.invalid"}
-    for where, imported in (({}, False), (environ, True)):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        with on_loopback(create_app(settings, graphs, environ=where)) as url:
-            async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-                headers = {"x-forwarded-user": "ann", "x-forwarded-email": "ann@example.com"}
-                answer = await http.post("/v1/responses", json={"input": "Hi", "store": False}, headers=headers)
-                assert answer.status_code == 200, answer.text
-            with anyio.fail_after(20):
-                while imported and name not in sys.modules:  # noqa: ASYNC110 - of another thread
-                    await asyncio.sleep(0.01)
-            assert (name in sys.modules) is imported

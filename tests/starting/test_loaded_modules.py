@@ -20,7 +20,7 @@ SHOWS_MODULES = Path(__file__).with_name("modules_graph.py")
 NEVER = {
     *("mlflow", "pandas", "numpy", "pyarrow", "scipy", "sklearn", "sqlalchemy", "alembic", "pyspark", "agents"),
     *("databricks_langchain", "databricks_openai", "databricks.ai_search", "unitycatalog", "langchain", "tokenizers"),
-    *("fastapi", "flask", "jsonschema", "pint", "psycopg"),
+    *("fastapi", "flask", "jsonschema", "pint", "psycopg", "mcp"),
 }
 """Libraries that no service needs before it is asked. Together they take seconds of CPU time and over 200 MB."""
 
@@ -69,8 +69,6 @@ async def test_the_flagship_on_apps_imports_the_rest_when_it_is_asked(tmp_path: 
         more = {
             **{"MLFLOW_TRACKING_URI": "databricks", "MLFLOW_EXPERIMENT_ID": EXPERIMENT},
             **{"GRAPH_AGENT_MODEL": "local-model", "GRAPH_AGENT_INDEX": "main.docs.project"},
-            # Its SDK is imported behind the start on Apps, so that an MCP client does not wait for it.
-            "GRAPH_AGENT_MCP": "off",
         }
         config = config_of(tmp_path, "assistant.py")
         async with graph_agent("--config", config, "--host", "127.0.0.1", **platform, **more) as process:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -322,7 +322,6 @@ def create_app(
                 announces=announces,
                 unbuilt=_unbuilt(settings, page_folder, docs_folder),
                 schedules_of=kind,
-                warms=mcp.warm if settings.mcp == "on" else None,
             )
         )
         try:
@@ -474,7 +473,6 @@ async def _load(
     announces: bool,
     unbuilt: Collection[str],
     schedules_of: Kind | None,
-    warms: Callable[[], Coroutine[Any, Any, None]] | None,
 ) -> None:
     try:
         if metrics is not None:
@@ -500,11 +498,6 @@ async def _load(
         logger.info("ready: serving %s", _served(service.catalog))
         if announces:
             _announce(service, unbuilt)
-        if warm and warms is not None:
-            try:
-                await warms()
-            except Exception as error:  # noqa: BLE001 - the service is ready, and the first message tries again
-                logger.warning("the MCP server was not prepared: %s", describe_error(error))
     if gate.failure is not None and on_failed_start is not None:
         on_failed_start(gate.failure)
 

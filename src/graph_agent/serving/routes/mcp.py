@@ -64,10 +64,6 @@ class McpRoutes:
         """The routes of the app."""
         return [route(path, POST=self.answer) for path in PATHS]
 
-    async def warm(self) -> None:
-        """Import the SDK, so that the first message does not wait for it."""
-        await run_in_service_thread(_sdk)
-
     @described(TAG, _answers, body=MESSAGE, errors=(*OF_STORE, *OF_GRAPHS, *OF_BODY))
     async def answer(self, request: Request) -> ASGIApp:
         """Answer one message of an MCP client. Each graph is a tool, and a call of it is a run.
