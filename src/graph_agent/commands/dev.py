@@ -64,7 +64,7 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
     # Of all questions, only one is asked, and its graph may need no model.
     with LocalWorkspace(settings, on_demand=quiet) as workspace:
         workspace.enter(os.environ)
-        # The first question would otherwise wait ten seconds for this import. Now the workspace is still loading its
+        # The first question would otherwise wait seconds for this import. Now the workspace is still loading its
         # model, so the time is free. It runs in this thread and before the server starts: an import in one thread and
         # a lock in another can deadlock (`lazy`).
         import databricks_langchain  # noqa: F401

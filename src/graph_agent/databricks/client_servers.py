@@ -155,31 +155,17 @@ class ClientServers:
             raise ToolFailed(f"{server.label} gave no answer: {reason}") from None
         except McpError as error:
             raise ToolException(shorten(error.error.message, 500)) from None
-        text, structured = read_result(result)
-        if result.isError:
-            raise ToolException(text)
-        return text, structured
+        return read_result(result)
 
     async def _with_session(self, server: ToolServer, ask: Callable[["Session"], Any]) -> Any:
         """The result of `ask` on the open session, or once more on a new one if the server lost the session."""
-        session = await self._session(server)
-        try:
-            return await ask(session)
-        except ExchangeFailed as failure:
-            # Only a lost session proves that the server did not carry out the request.
-            if failure.reason != "forgotten":
-                raise
-            session.end()
-        return await ask(await self._session(server))
-
-    async def _session(self, server: ToolServer) -> "Session":
         assert self._sessions is not None, "the servers are listed before their tools are called"
         given = self._headers.get(server.label, {})
 
         async def headers() -> Mapping[str, str]:
             return given
 
-        return await self._sessions.get((server.label, ""), server.url, headers)
+        return await self._sessions.asked((server.label, ""), server.url, headers, ask)
 
     def _why(self, failure: ExchangeFailed, server: ToolServer) -> str:
         """Why there was no answer and what to change, without any text of the server."""

@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 class FirstSearch:
     """The index by the SDK's own methods. Synchronous.
 
-    It takes only what needs no reading between the lines: an index whose embeddings Databricks computes from
-    `text_column`, no reranking, and filters that are no text. For everything else, and after any failure, its methods
-    say that the tool is needed, so that all messages about a wrong index come from one place.
+    It searches only an index whose embeddings Databricks computes from `text_column`, without reranking, and with
+    filters that are no text. For everything else, and after any failure, its methods say that the tool is needed. So
+    all messages about a wrong index come from one place.
     """
 
     def __init__(self, query: IndexQuery) -> None:

@@ -199,26 +199,14 @@ class McpTools:
             raise ToolFailed(f"{server.name} gave no answer: {reason}") from None
         except McpError as error:
             raise ToolException(shorten(error.error.message, 500)) from None
-        text, structured = read_result(result)
-        if result.isError:
-            raise ToolException(text)
-        return text, structured
+        return read_result(result)
 
     async def _with_session(
         self, state: _LoopState, server: McpServer, key: str, ask: Callable[["Session"], Any]
     ) -> Any:
         """The result of `ask` on the open session, or once more on a new one if the server lost the session."""
         url, headers = await self._url(state, server), session_headers(server, key)
-        session = await state.sessions.get((server.name, key), url, headers)
-        try:
-            return await ask(session)
-        except ExchangeFailed as failure:
-            # Only a lost session proves that the server did not carry out the request.
-            if failure.reason != "forgotten":
-                raise
-            session.end()
-        session = await state.sessions.get((server.name, key), url, headers)
-        return await ask(session)
+        return await state.sessions.asked((server.name, key), url, headers, ask)
 
     async def _url(self, state: _LoopState, server: McpServer) -> str:
         if server.kind == "custom":

@@ -203,7 +203,7 @@ class Sessions:
         """The open session for that key, or a new one."""
         async with self._lock:
             if self._http is None:
-                # In a thread: loading the certificates takes 50 ms.
+                # In a thread, because the first pool loads the certificates.
                 self._http = await run_in_call_thread(_http_client, self._seconds)
         session, _ = self._open.get(key, (None, 0.0))
         if session is None or not session.alive:
@@ -212,6 +212,22 @@ class Sessions:
         self._open.move_to_end(key)
         self._end(list(self._open)[: max(len(self._open) - self._most, 0)])
         return session
+
+    async def asked(self, key: tuple[str, str], url: str, headers: Headers, ask: Callable[[Session], Any]) -> Any:
+        """The result of `ask` on the session for that key, or once more on a new one if the server lost the session.
+
+        Raises:
+            ExchangeFailed, McpError: as `ask` raises them.
+        """
+        session = await self.get(key, url, headers)
+        try:
+            return await ask(session)
+        except ExchangeFailed as failure:
+            # Only a lost session proves that the server did not carry out the request.
+            if failure.reason != "forgotten":
+                raise
+            session.end()
+        return await ask(await self.get(key, url, headers))
 
     def _end(self, keys: list[tuple[str, str]]) -> None:
         """End those of them that have no call in progress."""

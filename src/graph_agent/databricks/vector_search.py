@@ -27,8 +27,7 @@ class DocumentSearch(IndexQuery):
     """A Vector Search index as the planner's tool. Makes no call until the first search.
 
     As the app it uses the search of `VectorSearchRetrieverTool` in at most eight threads. The first searches are the
-    SDK's, until the tool is built in another thread.
-    For a user each search is one request with that user's token.
+    SDK's, until the tool is built in another thread. For a user each search is one request with that user's token.
     """
 
     name: str = "search_docs"

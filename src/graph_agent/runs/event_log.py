@@ -30,7 +30,7 @@ PER_ENTRY = 150
 """The bytes of memory of an entry besides its JSON."""
 
 PACKED = 64
-"""So many entries that readers may have read are packed at a time."""
+"""How many entries that readers see are packed at a time."""
 
 TEXT = "response.content_part.added"
 """The event with which a text begins."""

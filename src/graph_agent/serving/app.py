@@ -97,7 +97,7 @@ APPS_REPLY_SECONDS = 110.0
 """For a reply that is not a stream; the proxy of Databricks Apps answers 504 after 120 s."""
 
 WARM_SECONDS = 40.0
-"""How long `/ready` waits for imports and clients that the first run needs. Imports alone take about ten seconds."""
+"""How long `/ready` waits for imports and clients that the first run needs. Imports alone take seconds."""
 
 ENDING_SECONDS = 2.5
 """How long the shutdown waits for runs that it has ended, so that their records and traces are complete."""

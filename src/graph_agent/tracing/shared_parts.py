@@ -92,7 +92,7 @@ class SharedParts:
         return known[1]
 
 
-_OF_RUN: ContextVar[SharedParts | None] = ContextVar("graph_agent_long_texts", default=None)
+_OF_RUN: ContextVar[SharedParts | None] = ContextVar("graph_agent_shared_parts", default=None)
 
 
 def shared_parts() -> SharedParts | None:

@@ -4,7 +4,7 @@ The requests are the same as MLflow's. MLflow's own client makes seven calls per
 each trace, and it retries for minutes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from databricks.sdk.errors.base import DatabricksError
@@ -14,7 +14,7 @@ from graph_agent.databricks.clients import workspace_client
 from graph_agent.databricks.index_errors import status_of
 from graph_agent.errors import WorkspaceUnavailable
 from graph_agent.lazy import IMPORT_LOCK
-from graph_agent.tracing.assessments import send_rating
+from graph_agent.tracing.assessments import Call, send_rating
 from graph_agent.tracing.concurrency import run_concurrently
 from graph_agent.tracing.destinations import Tables
 from graph_agent.tracing.ratings import Rating
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 MOST_BEGUN = 1000
 """Traces that are remembered as half stored: the workspace knows them, but their spans have not arrived."""
-
-Call = Callable[[str, str, Any], Any]
-"""Takes the method, the path and the JSON of a call. Returns the JSON of the answer."""
 
 
 def open_workspace(*, experiment: str, environ: Mapping[str, str]) -> "WorkspaceStore | UnityStore":

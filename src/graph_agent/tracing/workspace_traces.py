@@ -5,7 +5,7 @@ Imports MLflow, which takes seconds: import this module when there is a trace.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow.entities import Trace, TraceData, TraceInfo
@@ -18,6 +18,7 @@ from mlflow.tracing.utils import TraceJSONEncoder
 from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
 from mlflow.utils.proto_json_utils import message_to_json, parse_dict
 
+from graph_agent.tracing.assessments import Call
 from graph_agent.tracing.trace_store import AlreadyStored, StoreUnavailable
 
 TRACES = "/api/3.0/mlflow/traces"
@@ -25,12 +26,9 @@ TRACES = "/api/3.0/mlflow/traces"
 OF_TRACES = re.compile(rf"^dbfs:/databricks/mlflow-tracking/[^/]+/{TRACE_REQUEST_ID_PREFIX}")
 """Folders that the workspace gives signed URLs for. For any other folder, MLflow's own client uploads the spans."""
 
-Call = Callable[[str, str, Any], Any]
-"""Takes the method, the path and the JSON of a call. Returns the JSON of the answer."""
-
 
 def begin(call: Call, info: TraceInfo) -> TraceInfo:
-    """Store the data of a trace, and return it as the workspace has it."""
+    """Store the data of a trace, and return it as the workspace has it. Raises what `call` raises."""
     whole: Any = Trace(info=info, data=TraceData(spans=[]))
     request = StartTraceV3(trace=whole.to_proto())
     try:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from graph_agent.local.index.file_format import TOKENIZER
 
 LEAST_SHARE = 0.05
+"""Share of all passages that contain a common word, at least."""
+
 LEAST_PASSAGES = 1_000
-"""Of all passages, and of passages. A word of fewer is read quickly."""
+"""Passages that contain a common word, at least. A word of fewer is read quickly."""
 
 MOST_WORDS = 256
 """Of these words, those that most passages contain: 4 MB for 125,000 passages."""
@@ -42,6 +44,7 @@ class Stems:
         return str(found[0][0]) if len(found) == 1 else None
 
     def close(self) -> None:
+        """Free its memory. It cannot be used any more."""
         self._memory.close()
 
 
