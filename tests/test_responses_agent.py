@@ -179,6 +179,18 @@ def test_a_wrong_request_is_refused_by_field(agent: GraphResponsesAgent) -> None
     assert refused.value.param == "custom_inputs.thread_id"
 
 
+def test_an_mcp_server_of_the_client_is_refused(agent: GraphResponsesAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://mcp.example.com/mcp"
+    monkeypatch.setenv("GRAPH_AGENT_CLIENT_MCP_SERVERS", url)
+    server = {"type": "mcp", "server_label": "wiki", "server_url": url}
+    # MLflow itself knows no such tools.
+    with pytest.warns(UserWarning, match="mcp"):
+        request = ResponsesAgentRequest(input=[{"role": "user", "content": "hi"}], tools=[server])
+    with pytest.raises(InvalidRequest, match=r"`tools\[0\]` names an MCP server") as refused:
+        agent.predict(request)
+    assert refused.value.param == "tools[0].server_label"
+
+
 def test_what_would_have_to_be_stored_is_refused(agent: GraphResponsesAgent) -> None:
     request = ResponsesAgentRequest(input=[{"role": "user", "content": "hi"}], store=True)
     with pytest.raises(InvalidRequest) as refused:

@@ -73,6 +73,17 @@ def bound_name(name: str, namespace: str | None) -> str:
     return name if namespace is None else f"{namespace}{BETWEEN}{name}"
 
 
+def endpoint_name(full: str) -> str:
+    """A name as chat endpoints accept it: at most 64 characters, which are letters, digits, `_` and `-`."""
+    # The last 64, as the beginning is the same for all tools of a server.
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in full)[-64:]
+
+
+def served_name(name: str, label: str) -> str:
+    """The name by which a model calls a tool of an MCP server of the client, unless two tools would have it."""
+    return endpoint_name(f"{label}{BETWEEN}{name}")
+
+
 # -- MCP servers ----------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +155,9 @@ class ServedTool:
     label: str
     """The server."""
 
+    url: str
+    """Its address."""
+
     name: str
     """As the server calls it."""
 
@@ -162,6 +176,8 @@ class ServedCall:
     """What the message with a call says of the tool of an MCP server."""
 
     label: str
+    url: str
+    """The address of the server. A label alone may mean another server in the next request."""
     name: str
     asks: bool
 
@@ -215,14 +231,26 @@ class ClientTools:
 
     def serve(self, lists: Sequence[ServerList]) -> None:
         """Take the tools of the servers, which are listed now."""
-        served = {tool.tool.name: tool for one in lists for tool in one.tools}
-        twice = [name for name in served if name in self.by_name]
-        self.served = {name: tool for name, tool in served.items() if name not in self.by_name}
+        served: dict[str, ServedTool] = {}
+        twice = []
+        for tool in (tool for one in lists for tool in one.tools):
+            # Labels with `__` may give two tools one name.
+            if tool.tool.name in self.by_name or tool.tool.name in served:
+                twice.append(tool.tool.name)
+            else:
+                served[tool.tool.name] = tool
+        self.served = served
         self.missing = {one.label: one.error for one in lists if one.error is not None}
         self.warnings = [
             *(one.warning for one in lists if one.warning is not None),
             *(f"One of two tools named {name} was left out: give its server another label." for name in twice),
         ]
+
+    def tool_of(self, call: ServedCall) -> ServedTool | None:
+        """The tool that a call is for, if its server is one of this request, at the same address. The name by which
+        the model calls it may mean a tool of another server now."""
+        wanted = call.label, call.url, call.name
+        return next((one for one in self.served.values() if (one.label, one.url, one.name) == wanted), None)
 
     def __contains__(self, name: object) -> bool:
         """Whether the model calls a tool of the client, or of a server that it names, by this name."""
@@ -325,7 +353,7 @@ def with_marks(said: AIMessage) -> AIMessage:
         if (tool := client_call_in(said, call, tools)) is not None
     }
     served = {
-        call["id"]: {"label": one.label, "name": one.name, "asks": one.asks}
+        call["id"]: {"label": one.label, "url": one.url, "name": one.name, "asks": one.asks}
         for call in (said.tool_calls if current.served else ())
         if (one := current.served.get(call["name"])) is not None
     }
@@ -338,12 +366,20 @@ def served_call_in(message: BaseMessage, call: Any, tools: Mapping[str, ServedTo
 
     What the message says counts: a person may have decided about it, and the request may name other servers now.
     """
-    marks = message.additional_kwargs.get(SERVED) if message.additional_kwargs else None
-    marked = marks.get(call["id"]) if isinstance(marks, Mapping) else None
-    if marked is not None:
-        return ServedCall(label=marked["label"], name=marked["name"], asks=marked["asks"])
+    if (marked := _served_mark(message, call)) is not None:
+        return ServedCall(label=marked["label"], url=marked["url"], name=marked["name"], asks=marked["asks"])
     tool = tools.get(call["name"]) if tools else None
-    return None if tool is None else ServedCall(label=tool.label, name=tool.name, asks=tool.asks)
+    return None if tool is None else ServedCall(label=tool.label, url=tool.url, name=tool.name, asks=tool.asks)
+
+
+def is_marked_as_served(message: BaseMessage, call: Any) -> bool:
+    """Whether the message itself says that a call is for a tool of an MCP server which the client names."""
+    return _served_mark(message, call) is not None
+
+
+def _served_mark(message: BaseMessage, call: Any) -> Mapping[str, Any] | None:
+    marks = message.additional_kwargs.get(SERVED) if message.additional_kwargs else None
+    return marks.get(call["id"]) if isinstance(marks, Mapping) else None
 
 
 def open_client_calls(messages: Sequence[BaseMessage]) -> list[Any]:

@@ -14,6 +14,8 @@ import httpx
 import openai
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
@@ -259,6 +261,68 @@ def test_a_request_that_goes_on_without_the_server_learns_that_its_call_was_not_
     assert "`tools` of the request lacks the server calc" in call.error
 
 
+@GRAPHS
+def test_a_decision_is_not_about_another_server_with_the_same_label(
+    shop: Shop, url: str, make: Callable[[Any], Any]
+) -> None:
+    other = url.replace("127.0.0.1", "localhost")
+    with talking([WIPE], ["Sorry."], servers=f"{url},{other}", make=make) as talk:
+        first = talk.ask([calc(url, require_approval="always")])
+        second = talk.ask([calc(other)], [answer(first.output[-1].id)], previous_response_id=first.id)
+    assert [item.type for item in second.output] == ["mcp_list_tools", "mcp_call", "message"]
+    assert shop.done == []
+    call = second.output[1]
+    assert (call.server_label, call.name, call.status) == ("calc", "wipe", "failed")
+    assert "calc is a server at another address in this request" in call.error
+    assert url not in call.error
+
+
+def own_wipe(done: list[str], make: str, model: Any) -> Any:
+    """A graph with a tool of its own that asks first, and whose name a server of the client may take."""
+
+    @tool("calc__wipe")
+    def wipe(what: str) -> str:
+        """Wipe something here."""
+        done.append(what)
+        return "wiped here"
+
+    if make == "agent":
+        asks = HumanInTheLoopMiddleware(interrupt_on={"calc__wipe": True})
+        return create_agent(model, [wipe], middleware=[ClientToolsMiddleware(), asks])
+    builder = StateGraph(AgentState, context_schema=AgentContext)
+    builder.add_node("planner", make_planner(model=model, tools=[wipe], prompt="Help."))
+    builder.add_node("tools", make_tools([wipe], approve=["calc__wipe"]))
+    builder.add_edge(START, "planner")
+    builder.add_conditional_edges("planner", requested_nodes("none"), ["tools", END])
+    builder.add_edge("tools", END)
+    return builder.compile()
+
+
+@pytest.mark.parametrize("make", ["planner", "agent"])
+def test_a_call_of_a_tool_of_the_graph_stays_the_graphs_although_a_server_has_one_of_that_name(
+    shop: Shop, url: str, make: str
+) -> None:
+    done: list[str] = []
+    with talking([WIPE], ["Done."], servers=url, make=lambda model: own_wipe(done, make, model)) as talk:
+        first = talk.ask([])
+        body = {"model": "a", "input": [answer(first.output[-1].id)], "tools": [calc(url)]}
+        httpx.post(f"{talk.service.url}/v1/responses", json=body | {"previous_response_id": first.id})
+    assert (done, shop.done) == (["disk"], [])
+
+
+def test_a_call_is_answered_after_the_process_that_asked_is_gone(shop: Shop, url: str, tmp_path: Any) -> None:
+    store = f"sqlite:{tmp_path / 'store.db'}"
+    asking = calc(url, require_approval="always", authorization=TOKEN)
+    with talking([WIPE], servers=url, store=store) as talk:
+        first = talk.ask([asking])
+    shop.headers.clear()
+    with talking(["Wiped."], servers=url, store=store) as talk:
+        second = talk.ask([asking], [answer(first.output[-1].id)], previous_response_id=first.id)
+    assert outputs(second) == [("wipe", "wiped disk", None)]
+    assert second.output_text == "Wiped."
+    assert {one["authorization"] for one in shop.headers} == {f"Bearer {TOKEN}"}
+
+
 def test_the_client_may_narrow_the_tools_of_a_server(shop: Shop, url: str) -> None:
     def offered(**fields: Any) -> list[str]:
         with talking(["Hm."], servers=url) as talk:
@@ -350,6 +414,46 @@ def told(running: tuple[Shop, str]) -> Iterator[Talk]:
         yield talk
 
 
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        "http://user:pass@{host}:{port}/mcp",
+        "http://{host}@{host}:{port}/mcp",
+        "http://{host}.:{port}/mcp",
+        "http://localhost.:{port}/mcp",
+        "http://{host}:{port}//mcp",
+        "http://{host}:{port}/mcp/",
+        "http://{host}:{port}/MCP",
+        "http://{host}:{port}/%6dcp",
+        "http://{host}:{port}/x/../mcp",
+        "http://{host}:{port}/x/%2E%2e/mcp",
+        "http://{host}:{port}/mcp?x=1",
+        "http://{host}:{port}/mcp#x",
+        "http://{host}:{port}\\mcp",
+        "http:/{host}:{port}/mcp",
+        "https://{host}:{port}/mcp",
+        "http://{host}/mcp",
+        "http://{host}:0/mcp",
+        "http://{host}:99999/mcp",
+        "http://[::1]:{port}/mcp",
+        "http://[::ffff:{host}]:{port}/mcp",
+        "http://[::1%25lo]:{port}/mcp",
+        "http://127.1:{port}/mcp",
+        "http://2130706433:{port}/mcp",
+        "http://0x7f.0.0.1:{port}/mcp",
+        "http://0177.0.0.1:{port}/mcp",
+        "http://{host}:{port}/mcp\n",
+        " http://{host}:{port}/mcp",
+        "http://\uff11\uff12\uff17.0.0.1:{port}/mcp",
+    ],
+)
+def test_an_address_in_another_form_is_not_on_the_list(told: Talk, shop: Shop, url: str, disguise: str) -> None:
+    parts = httpx.URL(url)
+    other = disguise.format(host=parts.host, port=parts.port)
+    assert_refused(told, [calc(other)], "tools[0].server_url", "not one of the servers")
+    assert shop.headers == []
+
+
 def assert_refused(talk: Talk, tools: Sequence[Any], param: str, words: str, **fields: Any) -> None:
     found, message = talk.refused(tools, **fields)
     assert found == param
@@ -399,6 +503,7 @@ ODD: Mapping[str, Sequence[Any]] = {
     "/many": named(250, description="d" * 2_000),
     "/doubling": [{"name": "boom", "inputSchema": doubling(40)}, {"name": "fine", "inputSchema": {"type": "object"}}],
     "/names": [*named(1), {"name": "x" * 200, "inputSchema": {}}, {"name": "a\nb", "inputSchema": {}}, {"name": 1}],
+    "/inner": [{"name": "x__t0", "inputSchema": {"type": "object"}}],
     "/echo": named(1, description=f"Send {TOKEN} along.", inputSchema={"type": "object", "title": TOKEN}),
 }
 
@@ -419,7 +524,10 @@ def odd_servers() -> Starlette:
     async def slash(request: Request) -> Response:
         return RedirectResponse("/slash/", 307)
 
-    others = {"/refuse": refuse, "/move": move, "/slash": slash}
+    async def user(request: Request) -> Response:
+        return RedirectResponse(f"http://user:{TOKEN}@{request.url.netloc}/many", 307)
+
+    others = {"/refuse": refuse, "/move": move, "/slash": slash, "/user": user}
     return Starlette(
         routes=[
             *(raw_route(path, listing(tools)) for path, tools in ODD.items()),
@@ -486,6 +594,20 @@ def test_a_server_without_a_list_is_an_item_with_an_error_of_ours(odd: str, path
     assert why in talk.prompt.messages[0].text
 
 
+def test_a_redirect_that_adds_a_user_is_not_followed(odd: str) -> None:
+    response, _ = listed_at(odd, "/user", more=["/many"])
+    assert "it redirects (307) to an address that is not on the operator's list" in response.output[0].error
+
+
+def test_two_tools_of_one_name_are_one_and_a_warning(odd: str) -> None:
+    servers = [calc(f"{odd}/inner", server_label="s"), calc(f"{odd}/slash/", server_label="s__x")]
+    with talking(["Hm."], servers=f"{odd}/inner,{odd}/slash/") as talk:
+        response = talk.ask(servers)
+    assert [one["function"]["name"] for one in talk.prompt.tools] == ["s__x__t0"]
+    (warning,) = response.custom_outputs["warnings"]
+    assert warning == "One of two tools named s__x__t0 was left out: give its server another label."
+
+
 def test_a_redirect_is_followed_to_another_address_on_the_list(odd: str) -> None:
     response, _ = listed_at(odd, "/slash", more=["/slash/"])
     assert [tool.name for tool in response.output[0].tools] == ["t0"]
@@ -506,6 +628,35 @@ def test_databricks_clients_get_the_call_and_its_output_and_a_warning_for_a_miss
     assert (response["output"][0]["name"], response["output"][1]["output"]) == ("calc__add", "5")
     (warning,) = response["custom_outputs"]["warnings"]
     assert warning.startswith("The tools of gone could not be listed: it requires credentials (401)")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        (
+            "/v1/chat/completions",
+            {"model": "a", "messages": [{"role": "user", "content": "Go."}]},
+            "`tools[0]` names an MCP server",
+        ),
+        (
+            "/ag-ui",
+            {"threadId": "t", "runId": "r", "messages": [{"id": "1", "role": "user", "content": "Go."}]},
+            "`tools[0]` names an MCP server",
+        ),
+        (
+            "/api/invocations",
+            {"id": "0b5f5a1e-0e0b-4a52-9d3c-0d2d5b7c9a11", "input": [{"role": "user", "content": "Go."}]},
+            "`tools`",
+        ),
+    ],
+)
+def test_other_addresses_take_no_servers_and_say_so(
+    told: Talk, shop: Shop, url: str, path: str, body: dict[str, Any], words: str
+) -> None:
+    response = httpx.post(f"{told.service.url}{path}", json=body | {"tools": [calc(url, name="calc")]})
+    assert response.status_code == 400
+    assert words in response.json()["error"]["message"]
+    assert shop.headers == []
 
 
 async def test_a_call_asks_and_is_answered_over_a_websocket_that_stores_nothing(shop: Shop, url: str) -> None:
@@ -535,12 +686,17 @@ def test_a_call_of_the_client_and_one_of_its_server_stand_in_one_turn(shop: Shop
     assert shop.done == ["add 2 3"]
 
 
-def test_a_resent_history_with_lists_and_calls_goes_on(shop: Shop, url: str) -> None:
+@pytest.mark.parametrize("store", [False, True])
+def test_a_resent_history_with_lists_and_calls_goes_on(shop: Shop, url: str, store: bool) -> None:
     with talking([ADD], ["Five."], ["Still five."], servers=url) as talk:
         first = talk.ask([calc(url)], store=False)
         history = [{"role": "user", "content": "Go."}, *(item.to_dict() for item in first.output)]
-        second = talk.ask([calc(url)], [*history, {"role": "user", "content": "Sure?"}], store=False)
+        second = talk.ask([calc(url)], [*history, {"role": "user", "content": "Sure?"}], store=store)
     assert second.output_text == "Still five."
+    (call,) = [one for message in talk.prompt.messages for one in getattr(message, "tool_calls", [])]
+    (result,) = [message for message in talk.prompt.messages if message.type == "tool"]
+    # As the model knows the tool now.
+    assert (call["name"], result.name) == ("calc__add", "calc__add")
     assert shop.done == ["add 2 3"]
 
 

@@ -212,6 +212,7 @@ def _served(server: ToolServer, tool: "types.Tool", made: RemoteTool) -> ServedT
         made = made.model_copy(update={"description": about})
     return ServedTool(
         label=server.label,
+        url=server.url,
         name=tool.name,
         asks=server.asks(tool.name, read_only=_only_reads(tool)),
         tool=made,

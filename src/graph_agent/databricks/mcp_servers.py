@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 from urllib.parse import quote, urlsplit
 
+from graph_agent.client_tools import endpoint_name
 from graph_agent.databricks.clients import Actor
 from graph_agent.errors import ConfigurationError
 from graph_agent.threads import run_in_call_thread
@@ -119,9 +120,7 @@ class McpServer:
 
     def tool_name(self, remote: str) -> str:
         """The name of a tool for the model. Chat endpoints accept 64 characters: letters, digits, `_` and `-`."""
-        full = self.full_name(remote)
-        # The last 64, as the beginning is the same for all tools of a schema.
-        return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in full)[-64:]
+        return endpoint_name(self.full_name(remote))
 
     def full_name(self, remote: str) -> str:
         """The name before it is shortened and its characters are replaced."""

@@ -84,7 +84,8 @@ class ClientToolsMiddleware(AgentMiddleware[Any, Any]):
         """Run a call, unless the client does. One of an MCP server that the client names is run here."""
         if _is_of_client(request):
             return Command()
-        served = served_calls(_asking(request), [request.tool_call])
+        own = () if request.tool is None else (request.tool_call["name"],)
+        served = served_calls(_asking(request), [request.tool_call], own=own)
         return await _run_served(request, served) if served else await handler(request)
 
     @hook_config(can_jump_to=["end"])
@@ -158,7 +159,8 @@ def _read(answer: Answer, messages: Sequence[BaseMessage], config: RunnableConfi
 
 
 async def _run_served(request: ToolCallRequest, served: Mapping[str, ServedCall]) -> ToolMessage:
-    call, tools = request.tool_call, tools_of_servers()
+    call = request.tool_call
+    tools = tools_of_servers([call], served)
     # Each call has a task of its own, and so a question of its own.
     (one,) = reviewed([call], asks_first(served, ()), tools)
     if one.answer is not None:

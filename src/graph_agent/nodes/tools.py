@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import ToolMessage
@@ -10,7 +10,13 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 
-from graph_agent.client_tools import ServedCall, current_client_tools, runs_served_tools, served_call_in
+from graph_agent.client_tools import (
+    ServedCall,
+    current_client_tools,
+    is_marked_as_served,
+    runs_served_tools,
+    served_call_in,
+)
 from graph_agent.contract import PUBLIC_ERROR, NodeState, ToolSource
 from graph_agent.errors import RequestError, ToolFailed
 from graph_agent.foreign_errors import is_argument_error
@@ -61,13 +67,13 @@ def make_tools(
 
     async def use_tools(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         calls = [call for call in requested_calls(state["messages"]) if call["name"] not in skip]
-        served = served_calls(state["messages"][-1], calls) if calls else {}
         by_name, missing, asks = own, "", approve
-        if any(call["name"] not in own and call["id"] not in served for call in calls):
+        if any(call["name"] not in own and not is_marked_as_served(state["messages"][-1], call) for call in calls):
             listed = await available_tools(tools)
             by_name, missing = {tool.name: tool for tool in listed.tools}, " ".join(["", *listed.warnings])
+        served = served_calls(state["messages"][-1], calls, own=by_name) if calls else {}
         if served:
-            by_name, asks = {**by_name, **tools_of_servers()}, asks_first(served, approve)
+            by_name, asks = {**by_name, **tools_of_servers(calls, served)}, asks_first(served, approve)
         to_make = reviewed(calls, asks, by_name)
         results = await gather_or_cancel(
             _result(by_name, one, config, seconds, missing, served.get(one.call["id"])) for one in to_make
@@ -77,15 +83,23 @@ def make_tools(
     return runs_served_tools(use_tools)
 
 
-def served_calls(message: Any, calls: Sequence[Any]) -> dict[str, ServedCall]:
-    """Those of the calls of a message that are for tools of MCP servers which the client names, by their ids."""
+def served_calls(message: Any, calls: Sequence[Any], *, own: Container[str] = ()) -> dict[str, ServedCall]:
+    """Those of the calls of a message that are for tools of MCP servers which the client names, by their ids. `own` are
+    the names of the graph's tools: a call of one that waited for a decision stays the graph's, whatever servers the
+    next request names."""
     tools = current_client_tools().served
-    return {call["id"]: one for call in calls if (one := served_call_in(message, call, tools)) is not None}
+    return {
+        call["id"]: one
+        for call in calls
+        if (one := served_call_in(message, call, {} if call["name"] in own else tools)) is not None
+    }
 
 
-def tools_of_servers() -> dict[str, BaseTool]:
-    """The tools of the MCP servers that the client names, by the names by which the model calls them."""
-    return {name: one.tool for name, one in current_client_tools().served.items()}
+def tools_of_servers(calls: Sequence[Any], served: Mapping[str, ServedCall]) -> dict[str, BaseTool]:
+    """The tools of the MCP servers of this request that those calls are for, by the names in the calls."""
+    client = current_client_tools()
+    found = {call["name"]: client.tool_of(served[call["id"]]) for call in calls if call["id"] in served}
+    return {name: one.tool for name, one in found.items() if one is not None}
 
 
 def asks_first(served: Mapping[str, ServedCall], approve: Approve) -> Callable[[Mapping[str, Any]], bool]:
@@ -125,7 +139,11 @@ async def use_tool(
     Raises:
         RequestError: the caller has to fix it.
     """
-    tool = by_name.get(call["name"])
+    if served is not None:
+        asked = current_client_tools().tool_of(served)
+        tool: BaseTool | None = None if asked is None else asked.tool
+    else:
+        tool = by_name.get(call["name"])
     if tool is None and served is not None:
         return _error(call, _why_not_served(served), FAULT)
     if tool is None:
@@ -160,9 +178,15 @@ async def use_tool(
 def _why_not_served(call: ServedCall) -> str:
     """Why a tool of an MCP server of the client is not there in this run."""
     client = current_client_tools()
+    named = [server.url for server in client.servers if server.label == call.label]
+    if named and call.url not in named:
+        return (
+            f"The call was not made: {call.label} is a server at another address in this request. Send the "
+            "`server_url` of the request that led to the call, or give the other server another label."
+        )
     if (why := client.missing.get(call.label)) is not None:
         return why
-    if any(server.label == call.label for server in client.servers):
+    if named:
         return f"The server {call.label} does not offer the tool {call.name} now."
     return (
         f"The call was not made: `tools` of the request lacks the server {call.label}. Send it with each request that "

@@ -14,6 +14,7 @@ from typing import Any
 from graph_agent.errors import AgentError, InvalidRequest
 from graph_agent.protocol.ag_ui_fields import check_run_agent_input
 from graph_agent.protocol.approvals import REQUEST, RESPONSE
+from graph_agent.protocol.declared_servers import refuse_servers
 from graph_agent.protocol.field_checks import at, wrong
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
@@ -84,6 +85,7 @@ def parse_ag_ui_request(
     `UnknownGraph`; `param` is the path of the field.
     """
     fields = body_fields(body, pulse)
+    refuse_servers(fields.get("tools"))
     check_run_agent_input(fields)
     read = _Items(pulse)
     read.messages(fields["messages"])

@@ -10,6 +10,7 @@ from typing import Any
 from graph_agent.errors import InvalidRequest, UnsupportedField
 from graph_agent.protocol.asked_options import LOGPROBS, WITHOUT_EFFECT
 from graph_agent.protocol.chat_fields import NAMES, check_chat_fields, in_chat_words
+from graph_agent.protocol.declared_servers import refuse_servers
 from graph_agent.protocol.field_checks import at, wrong
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.json_decoding import Pulse, no_pulse
@@ -74,6 +75,7 @@ def parse_chat_request(
     `UnknownGraph`; `param` is the path of the field.
     """
     fields = body_fields(body, pulse)
+    refuse_servers(fields.get("tools"))
     check_chat_fields(fields)
     _refuse_unsupported(fields)
     read = MessageItems(fields["messages"], pulse)

@@ -81,12 +81,12 @@ def read_server(
     path: str,
     *,
     graphs: Sequence[str],
-    known: Sequence[str],
+    known: Sequence[str] | None,
     found: dict[str, ToolServer],
     warnings: list[str],
 ) -> None:
     """Read one tool of type `mcp` into `found`, by its label. One with the name of a graph is that graph. `known` are
-    the addresses on the operator's list.
+    the addresses on the operator's list, or `None` where no request may name a server.
 
     Raises:
         InvalidRequest, UnsupportedField: `param` is the path of what is wrong.
@@ -94,6 +94,8 @@ def read_server(
     label, url = tool.get("server_label"), tool.get("server_url")
     if not known:
         if label not in graphs:
+            if known is None:
+                raise _not_here(path, param=f"{path}.server_label")
             raise UnsupportedField(
                 f"`{path}.server_label` must be the name of a graph of this service ({', '.join(graphs)}): the service "
                 "connects to no server that a client names, because its operator has listed none in "
@@ -153,6 +155,25 @@ def read_server(
         allowed=_allowed(tool.get("allowed_tools"), f"{path}.allowed_tools"),
         always=always,
         never=never,
+    )
+
+
+def refuse_servers(tools: Any) -> None:
+    """Refuse MCP servers among the tools of a protocol that has none. `tools` may be anything.
+
+    Raises:
+        UnsupportedField: there is one.
+    """
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict) and tool.get("type") == "mcp":
+            raise _not_here(f"tools[{index}]", param=f"tools[{index}].type")
+
+
+def _not_here(path: str, *, param: str) -> UnsupportedField:
+    return UnsupportedField(
+        f"`{path}` names an MCP server, which only requests for a response may do, such as those to `/v1/responses` of "
+        "a service: leave it out.",
+        param=param,
     )
 
 

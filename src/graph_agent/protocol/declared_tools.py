@@ -80,9 +80,9 @@ class DeclaredTools:
     warnings: Sequence[str] = ()
 
 
-def read_tools(fields: Fields, graphs: Sequence[str], servers: Sequence[str] = ()) -> DeclaredTools:
+def read_tools(fields: Fields, graphs: Sequence[str], servers: Sequence[str] | None = None) -> DeclaredTools:
     """The tools of a request for one of `graphs`, and how the model may choose among them. `servers` are the addresses
-    of the MCP servers that it may name.
+    of the MCP servers that it may name, or `None` where no request may.
 
     Raises:
         InvalidRequest, UnsupportedField: `param` is the path of what is wrong.

@@ -14,7 +14,7 @@ A run that was broken off leaves a broken history. The model still gets one that
 Messages made up in this way keep no items, so they never return to the client.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -77,15 +77,17 @@ def messages_of(
     path: str = "input",
     first: int = 0,
     summaries: Mapping[str, str] = MappingProxyType({}),
+    servers: Collection[str] = (),
     pulse: Pulse = no_pulse,
 ) -> list[BaseMessage]:
     """The messages of checked items. `asked` are calls that the messages before them already contain: call id -> tool.
     `first` is the place of the first item in the list at `path`. `summaries` are those of compactions that were opened:
-    sealed text -> summary.
+    sealed text -> summary. `servers` are the labels of the MCP servers that the client names.
 
     Raises `InvalidRequest` if two items have the same call id.
     """
-    return ItemReader(items, path, first=first, asked=asked, summaries=summaries, pulse=pulse).messages()
+    reader = ItemReader(items, path, first=first, asked=asked, summaries=summaries, servers=servers, pulse=pulse)
+    return reader.messages()
 
 
 def _values_of_arguments(item: Item) -> int:

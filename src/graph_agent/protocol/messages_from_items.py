@@ -6,13 +6,13 @@ because model endpoints require that. Items that no model reads are kept with th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 
-from graph_agent.client_tools import bound_name
+from graph_agent.client_tools import bound_name, served_name
 from graph_agent.protocol.call_pairing import arguments_of, call_id_of, pair
 from graph_agent.protocol.content_parts import assistant_text, content_of
 from graph_agent.protocol.item_shapes import CALL_ID, CLIENT_CALLS, OUTPUTS, RESULT_ID, Item
@@ -44,8 +44,12 @@ class _Turn:
     def is_silent(self) -> bool:
         return not self.calls and not self.text()
 
-    def message(self, message_id: str) -> AIMessage:
-        return AIMessage(self.text(), tool_calls=[_tool_call(call) for call in self.calls], id=message_id)
+    def message(self, message_id: str, servers: Collection[str]) -> AIMessage:
+        calls = [
+            ToolCall(name=_name_for_model(one, servers), args=arguments_of(one), id=call_id_of(one), type="tool_call")
+            for one in self.calls
+        ]
+        return AIMessage(self.text(), tool_calls=calls, id=message_id)
 
 
 class ItemReader:
@@ -56,6 +60,8 @@ class ItemReader:
     `asked` are calls that the conversation before these items already contains: call id -> tool.
 
     `summaries` are those of compactions that were opened: sealed text -> summary.
+
+    `servers` are the labels of the MCP servers that the client names: the model knows their tools by longer names.
 
     Takes time linear in the size of the items and calls `pulse` for each. Raises `InvalidRequest` if two items have the
     same call id.
@@ -69,9 +75,11 @@ class ItemReader:
         first: int = 0,
         asked: Mapping[str, str] = MappingProxyType({}),
         summaries: Mapping[str, str] = MappingProxyType({}),
+        servers: Collection[str] = (),
         pulse: Pulse = no_pulse,
     ) -> None:
         self._pulse = pulse
+        self._servers = servers
         self._summaries = summaries
         self._earlier = asked
         self._items = [_identified(item) for item in items]
@@ -164,7 +172,8 @@ class ItemReader:
             return
         if not loose_items_follow:
             turn.items += self._take_loose()
-        self._made.append((turn.message(self._id(turn.speech or turn.calls[0])), turn.items))
+        said = turn.message(self._id(turn.speech or turn.calls[0]), self._servers)
+        self._made.append((said, turn.items))
         for call in sorted(turn.calls, key=self._place_of_result):
             self._make_result(call)
 
@@ -174,14 +183,15 @@ class ItemReader:
     def _make_result(self, call: Item) -> None:
         index = self._pairs.results.get(call_id_of(call))
         if index is not None:
-            self._made.append((self._answer(self._items[index], call["name"]), [self._items[index]]))
+            name = _name_for_model(call, self._servers)
+            self._made.append((self._answer(self._items[index], name), [self._items[index]]))
             return
         result = _own_result(call)
         failed = result is None or bool(call.get("error"))
         message = ToolMessage(
             NO_RESULT if result is None else result,
             tool_call_id=call_id_of(call),
-            name=call["name"],
+            name=_name_for_model(call, self._servers),
             status="error" if failed else "success",
             id=self._id({}, "fco"),
         )
@@ -247,10 +257,14 @@ def _heard(item: Item, message_id: str) -> BaseMessage:
     return SystemMessage(content, id=message_id)
 
 
-def _tool_call(call: Item) -> ToolCall:
-    # A model knows no namespaces: their tools are bound under names of their own.
-    name = bound_name(call["name"], call.get("namespace") if call["type"] in CLIENT_CALLS else None)
-    return ToolCall(name=name, args=arguments_of(call), id=call_id_of(call), type="tool_call")
+def _name_for_model(call: Item, servers: Collection[str]) -> str:
+    """The tool of a call as the model knows it: tools in namespaces and of servers are bound under names of their
+    own."""
+    if call["type"] in CLIENT_CALLS:
+        return bound_name(call["name"], call.get("namespace"))
+    name: str = call["name"]
+    label = call.get("server_label")
+    return served_name(name, label) if isinstance(label, str) and label in servers else name
 
 
 def _own_result(call: Item) -> str | None:

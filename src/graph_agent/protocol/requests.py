@@ -169,7 +169,7 @@ def parse_request(
     keyed: bool = False,
     respond_async: bool = False,
     webhooks: Collection[str] | None = None,
-    servers: Sequence[str] = (),
+    servers: Sequence[str] | None = None,
     pulse: Pulse = no_pulse,
 ) -> Invocation:
     """Read the body of a request for one of `graphs`, or for `fallback` if `model` does not name one of them.
@@ -179,7 +179,8 @@ def parse_request(
     `background_served` says whether this service runs in the background. `keyed` says that the request has an
     `Idempotency-Key`, which needs a stored response. With `respond_async`, a request without `stream` runs in the
     background if it can. `webhooks` are the targets that `metadata.webhook` may name; `None` does not read that key.
-    `servers` are the addresses of the MCP servers that `tools` may name.
+    `servers` are the addresses of the MCP servers that `tools` may name; `None` is a way in
+    that takes none.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
@@ -210,7 +211,7 @@ def read_request(
     keyed: bool = False,
     respond_async: bool = False,
     webhooks: Collection[str] | None = None,
-    servers: Sequence[str] = (),
+    servers: Sequence[str] | None = None,
     of_connection: bool = False,
     generate: bool = True,
     pulse: Pulse = no_pulse,
@@ -252,9 +253,13 @@ def read_request(
     items = _items(fields, stores, pulse, asks=generate)
     names_history = previous is not None or conversation is not None
     waits = stored or of_connection or names_history or any(map(_needs_store, items))
+
+    def read() -> list[BaseMessage]:
+        return messages_of(items, servers=[one.label for one in declared.servers], pulse=pulse)
+
     return Invocation(
         graph=graph_named(fields.get("model"), graphs, fallback),
-        messages=[] if waits else [*instruction_messages(fields.get("instructions")), *messages_of(items, pulse=pulse)],
+        messages=[] if waits else [*instruction_messages(fields.get("instructions")), *read()],
         thread=thread,
         mode="stream" if of_connection or fields.get("stream") else "reply",
         custom_inputs=fields.get("custom_inputs") or {},

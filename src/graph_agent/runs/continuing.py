@@ -114,10 +114,11 @@ class Continuing:
         read, known, stored = await self._read(owner, invocation)
         compacted = await self._compacted(read[:stored], read[stored:], first=known)
         window = window_of(read, compacted)
+        labels = [one.label for one in invocation.servers]
 
         def messages(pulse: "Pulse") -> "list[BaseMessage]":
             first = known - stored + window.shift
-            return messages_of(window.items, first=first, summaries=window.summaries, pulse=pulse)
+            return messages_of(window.items, first=first, summaries=window.summaries, servers=labels, pulse=pulse)
 
         told = instruction_messages(invocation.instructions)
         return replace(invocation, messages=[*told, *await run_gently(messages, window.items)], items=())
@@ -220,7 +221,12 @@ class Continuing:
             window = window_of([*told, *(item for item in own if not said.covers(item))], compacted)
             first = place.known - len(told) - len(said_meanwhile) + window.shift
             messages = messages_of(
-                window.items, asked=start.asked, first=first, summaries=window.summaries, pulse=pulse
+                window.items,
+                asked=start.asked,
+                first=first,
+                summaries=window.summaries,
+                servers=[one.label for one in invocation.servers],
+                pulse=pulse,
             )
             return own, messages, texts_with(before, own, pulse=pulse)
 

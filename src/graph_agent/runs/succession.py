@@ -84,7 +84,8 @@ async def next_request(
 
     def read(pulse: "Pulse") -> "tuple[list[BaseMessage], Texts]":
         texts = texts_with(texts_with(turn.texts, output, pulse=pulse), items, pulse=pulse)
-        return messages_of(items, pulse=pulse), texts
+        labels = [one.label for one in invocation.servers]
+        return messages_of(items, servers=labels, pulse=pulse), texts
 
     said, texts = await run_gently(read, [*output, *items])
     begun = Turn(
