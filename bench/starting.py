@@ -136,8 +136,9 @@ def _ready(client: httpx.Client, server: Server) -> float:
 
 
 def _rest(server: Server) -> None:
-    """Wait until the process does nothing."""
-    while True:
+    """Wait until the process does nothing, for `READY_SECONDS` at most."""
+    ends = time.perf_counter() + READY_SECONDS
+    while time.perf_counter() < ends:
         before = cpu_seconds(server.pid)
         time.sleep(QUIET_SECONDS)
         if cpu_seconds(server.pid) - before < 0.1 * QUIET_SECONDS:

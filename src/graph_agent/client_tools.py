@@ -176,10 +176,16 @@ class ServedCall:
     """What the message with a call says of the tool of an MCP server."""
 
     label: str
+    """The server."""
+
     url: str
-    """The address of the server. A label alone may mean another server in the next request."""
+    """Its address. A label alone may mean another server in the next request."""
+
     name: str
+    """The tool, as the server calls it."""
+
     asks: bool
+    """Whether a person decides about the call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

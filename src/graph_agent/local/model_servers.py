@@ -20,8 +20,10 @@ MOST_BYTES = 1 << 20
 """Size limit of an answer. One model takes about 400 bytes in the list of Ollama."""
 
 MOST_NAMED = 4
+"""Names of models that a line has."""
+
 MOST_LETTERS = 80
-"""Names of models that a line has, and characters of each. A longer name is no model: the line must stay correct."""
+"""Characters of a name. What has a longer one is left out: a name that is cut would be wrong in the settings."""
 
 EMBEDS = ("embed", "bert", "minilm", "bge-", "rerank", "whisper")
 """Parts of the names and families of models that do not chat."""
