@@ -179,8 +179,7 @@ def parse_request(
     `background_served` says whether this service runs in the background. `keyed` says that the request has an
     `Idempotency-Key`, which needs a stored response. With `respond_async`, a request without `stream` runs in the
     background if it can. `webhooks` are the targets that `metadata.webhook` may name; `None` does not read that key.
-    `servers` are the addresses of the MCP servers that `tools` may name; `None` is a way in
-    that takes none.
+    `servers` are the addresses of the MCP servers that `tools` may name; `None` is a way in that takes none.
 
     Takes time linear in the body's length and calls `pulse` often. Raises `InvalidRequest`, `UnsupportedField` or
     `UnknownGraph`; `param` is the path of the field.
