@@ -14,7 +14,7 @@ from tests.protocol.test_messages import broken_histories
 from tests.test_redaction_values import longest_wait
 
 from graph_agent.answer_form import AnswerForm
-from graph_agent.client_tools import ClientTool
+from graph_agent.client_tools import ClientTool, ToolFilter, ToolServer
 from graph_agent.errors import InvalidRequest, RequestUnreadable
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.user_token import UserToken, with_user_token
@@ -220,6 +220,8 @@ def a_request(**of_turn: Any) -> RunRequest:
         allowed=("edit",),
         call="call_1",
         schema={"type": "object"},
+        server="sea",
+        tool="look",
     )
     decision = Decision(kind="edit", arguments={"at": "the sky"}, text="why")
     item = {"type": "message", "role": "user", "content": "Look.", "id": "msg_2"}
@@ -298,6 +300,18 @@ def a_request(**of_turn: Any) -> RunRequest:
                 strict=True,
             ),
         ),
+        servers=(
+            ToolServer(
+                label="sea",
+                url="https://mcp.example.com/sea",
+                description="The sea.",
+                allowed=ToolFilter(names=("look",), read_only=True),
+                chosen=("look",),
+                must="look",
+                always=ToolFilter(names=("look",), read_only=False),
+                never=ToolFilter(names=("listen",), read_only=True),
+            ),
+        ),
         tool_choice="crm__find",
         options={"temperature": 0.5},
         answer_form=AnswerForm(
@@ -354,7 +368,9 @@ async def test_what_each_version_has_recorded_is_read(version: int) -> None:
 
 def _of_version(version: int) -> RunRequest:
     """The request with the fields that a version knew."""
-    request = a_request() if version > 4 else _before_5(a_request())
+    request = a_request() if version > 5 else _before_6(a_request())
+    if version < 5:
+        request = _before_5(request)
     if version < 4:
         invocation = dataclasses.replace(
             request.invocation, tools=(), tool_choice="auto", options={}, answer_form=None, warnings=()
@@ -363,6 +379,24 @@ def _of_version(version: int) -> RunRequest:
     if version < 3:
         request = _before_3(request)
     return _before_2(request) if version < 2 else request
+
+
+def _before_6(request: RunRequest) -> RunRequest:
+    """Without the fields that the sixth version has added."""
+    turn = request.turn
+    assert turn is not None
+    assert turn.answers is not None
+    assert turn.repeats is not None
+    assert turn.repeats.waiting is not None
+    [approval], [waiting] = turn.answers.waiting, turn.repeats.waiting.approvals
+    known = {name: value for name, value in waiting.items() if name not in ("server", "tool")}
+    repeats = dataclasses.replace(turn.repeats, waiting=dataclasses.replace(turn.repeats.waiting, approvals=[known]))
+    answers = dataclasses.replace(turn.answers, waiting=[dataclasses.replace(approval, server=None, tool=None)])
+    return dataclasses.replace(
+        request,
+        invocation=dataclasses.replace(request.invocation, servers=()),
+        turn=dataclasses.replace(turn, answers=answers, repeats=repeats),
+    )
 
 
 def _before_5(request: RunRequest) -> RunRequest:

@@ -34,9 +34,9 @@ GAP = "…"
 """Stands where pieces were left out."""
 
 _WORD = re.compile(r"[^\W_]+")
-_OF_ITS_OWN = re.compile(r"\s*(?:[|#>]|[-*+] |\d{1,3}[.)] |```)")
-_ROW = re.compile(r"\s*\|")
-_FENCE = re.compile(r"\s*```")
+_OF_ITS_OWN = re.compile(r"(?:[|#>]|[-*+] |\d{1,3}[.)] |```)")
+_ROW = "|"
+_FENCE = "```"
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=\S)|(?<=[\u3002\uff01\uff1f])(?=\S)")
 
 STEM = 6
@@ -119,18 +119,19 @@ def _pieces(body: str) -> Iterator[str]:
     prose: list[str] = []
     fenced = False
     for line in body.splitlines():
-        if fenced or not line.strip() or _OF_ITS_OWN.match(line):
+        said = line.strip()
+        if fenced or not said or _OF_ITS_OWN.match(said):
             yield from _sentences(prose)
             prose = []
-        if _FENCE.match(line):
+        if said.startswith(_FENCE):
             fenced = not fenced
-        elif not line.strip():
+        elif not said:
             continue
-        elif fenced or _ROW.match(line):
+        elif fenced or said.startswith(_ROW):
             yield line.rstrip()
         else:
             # The first line of an item keeps its indentation.
-            prose.append(line.strip() if prose else line.rstrip())
+            prose.append(said if prose else line.rstrip())
     yield from _sentences(prose)
 
 
