@@ -44,7 +44,7 @@ async def test_a_hundred_runs_finish_once_each_though_processes_and_the_database
         for one in clients:
             assert [event["sequence_number"] for event in one.events] == list(range(len(one.events)))
             assert [event["type"] for event in one.events if event["type"] in TERMINAL] == ["response.completed"], (
-                one.events[-1]
+                one.events[-1]["response"]["error"]
             )
             assert [kind for kind, _ in told(one.events)] == ["message", "mcp_call", "message", "message"]
             counts = Counter(effect.node for effect in machines.effects(one.run) if effect.what == "end")

@@ -30,7 +30,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 MOST_TRIES = 8
 """Tries of one batch, which take about two minutes. Then it is dropped, so that the next batch gets its turn."""
 
-OPENING_SECONDS = 6.0
+RATING_SECONDS = 6.0
+"""How long a rating waits for a store that is being opened."""
+
+OPENING_SECONDS = 20.0
 """How much longer `close` waits for a local file that is being opened for the first time. MLflow's imports and the
 tables of a new file take seconds of CPU, and more on a busy machine. Databricks Apps has no such file."""
 
@@ -129,7 +132,7 @@ class TraceExporter:
             self._is_wanted = True
             self._ensure_thread()
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._store is not None or self._closed, OPENING_SECONDS)
+            self._changed.wait_for(lambda: self._store is not None or self._closed, RATING_SECONDS)
         store = self._store
         if store is None:
             raise StoreUnavailable("the trace store is not open")
