@@ -88,6 +88,24 @@ async def test_each_part_of_a_question_is_searched_and_three_passages_more_are_s
     assert shown == [["pump0", "pump1", "fans", "pump2", "pump3", "pump4", "pump5"]]
 
 
+async def test_what_only_a_part_of_a_question_finds_is_shown() -> None:
+    first, second = "Which port does the pump use", "and which one does the fan use?"
+    pumps = [passage(f"pump{number}") for number in range(9)]
+    fans = [passage(f"fan{number}") for number in range(3)]
+    shelf = Shelf(2, {"ports": pumps, f"{first}, {second}": pumps, f"{first},": pumps, first: pumps, second: fans})
+    shown, _ = await answered(shelf, f"{first}, {second}", calls("ports"))
+    assert shown == [["pump0", "pump1", "pump2", "fan0", "fan1"]]
+
+
+async def test_the_first_passage_of_each_part_comes_before_the_second_of_any() -> None:
+    parts = ["How fast is the pump?", "How fast is the fan?", "How fast is the saw?"]
+    pumps, fans, saws = ([passage(f"{name}{number}") for number in range(4)] for name in ("pump", "fan", "saw"))
+    found = dict(zip(parts, (pumps, fans, saws), strict=True))
+    shelf = Shelf(1, {"speed": pumps, " ".join(parts): pumps, **found})
+    shown, _ = await answered(shelf, " ".join(parts), calls("speed"))
+    assert shown == [["pump0", "pump1", "fan0", "saw0"]]
+
+
 async def test_a_short_question_is_searched_together_with_the_one_it_leans_on() -> None:
     before = [HumanMessage("On which port does the pump listen?"), AIMessage("On 70.")]
     whole = "On which port does the pump listen? And the fan?"

@@ -36,6 +36,10 @@ LONGEST_LEANING = 60
 MORE_FOR_PARTS = 3
 """Passages that are shown in addition if the question has parts, which may be in several documents."""
 
+FIRST_OF_PART = 2
+"""Passages that each part of a question gets among those that are shown. What a part finds alone stands behind
+everything that two queries find, and would be cut off."""
+
 DEPTH = 3
 """Passages that each query is asked for, in place of one that is shown."""
 
@@ -115,6 +119,23 @@ def fused(found: Sequence[Ranked]) -> list[tuple[Document, float | None]]:
     order = sorted(best, key=lambda key: -worth[key])
     different = distinct((best[key] for key in order), text=lambda pair: pair[0].page_content)
     return spread([with_places(one.passage, one.copies) for one in different])
+
+
+def fair_to_parts(ranked: Ranked, parts: Sequence[Ranked], count: int) -> list[tuple[Document, float | None]]:
+    """The same passages, the first ones of each part among the first `count`, which keep their order."""
+    keys = [passage_key(document) for document, _ in ranked]
+    # Without those that are gone as copies of others.
+    own = [[key for document, _ in part if (key := passage_key(document)) in keys][:FIRST_OF_PART] for part in parts]
+    best = [one[place] for place in range(FIRST_OF_PART) for one in own if place < len(one)]
+    firsts = set(list(dict.fromkeys(best))[:count])
+    room = count - len(firsts)
+    shown: list[tuple[Document, float | None]] = []
+    rest: list[tuple[Document, float | None]] = []
+    for key, pair in zip(keys, ranked, strict=True):
+        if key not in firsts:
+            room -= 1
+        (shown if key in firsts or room >= 0 else rest).append(pair)
+    return [*shown, *rest]
 
 
 def shared(ranked: Sequence[Ranked | Failed], count: int) -> list[Ranked | Failed]:

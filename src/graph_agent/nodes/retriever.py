@@ -27,6 +27,7 @@ from graph_agent.nodes.fused_search import (
     MORE_FOR_PARTS,
     Asked,
     asked_in,
+    fair_to_parts,
     fused,
     passage_key,
     shared,
@@ -193,16 +194,20 @@ async def _with_question(
     )
     found, of_whole, of_parts = ([_good(result, least) for result in results] for results in (own, whole, parts))
     longest = max((len(one) for one in [*found, *of_whole, *of_parts] if not isinstance(one, Exception)), default=0)
+    shown = (count or longest) + (MORE_FOR_PARTS if asked.parts else 0)
+    lists_of_parts = _succeeded(search, of_parts)
     ranked: list[Result] = []
     for call, one in zip(calls, found, strict=True):
         if isinstance(one, Exception):
             ranked.append(one)
         elif call in open_calls:
             # In two steps, so that a part weighs as much as the whole.
-            ranked.append(fused([fused([one, *_succeeded(search, of_whole)]), *_succeeded(search, of_parts)]))
+            everything = fused([fused([one, *_succeeded(search, of_whole)]), *lists_of_parts])
+            # Several calls are the planner's own parts, and have their shares.
+            ranked.append(fair_to_parts(everything, lists_of_parts, shown) if len(calls) == 1 else everything)
         else:
             ranked.append(fused([one]))
-    return list(shared(ranked, (count or longest) + (MORE_FOR_PARTS if asked.parts else 0)))
+    return list(shared(ranked, shown))
 
 
 def _succeeded(search: Search, results: Sequence[Result]) -> list[Found]:
