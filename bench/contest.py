@@ -11,7 +11,7 @@ from bench.processes import Server, ServerBroken, Servers, cpu_seconds, free_por
 from bench.rows import Row
 from bench.tracking import Tracking
 
-TOTAL_SECONDS = 270.0
+TOTAL_SECONDS = 420.0
 """No round is started that would end later than this, judging by the longest round so far."""
 
 SETTLE_SECONDS = 15.0
