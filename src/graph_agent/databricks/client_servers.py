@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.tools import ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from graph_agent.app_context import current_settings
@@ -20,8 +19,7 @@ from graph_agent.databricks.mcp import check_arguments, sessions_class
 from graph_agent.databricks.mcp_errors import REASONS, explain_failure
 from graph_agent.databricks.mcp_failure import ExchangeFailed
 from graph_agent.databricks.mcp_servers import McpServer
-from graph_agent.databricks.remote_tool import RemoteTool, shorten
-from graph_agent.errors import ToolFailed
+from graph_agent.databricks.remote_tool import RemoteTool
 from graph_agent.threads import run_in_call_thread
 from graph_agent.trusted_hosts import server_address
 
@@ -142,20 +140,15 @@ class ClientServers:
             ToolFailed: there was no answer. The message is ours.
             ToolException: the tool or its server reported an error. The message is theirs, for the model only.
         """
-        from mcp import McpError
-
-        from graph_agent.databricks.mcp_results import read_result
+        from graph_agent.databricks.mcp_results import result_of
 
         check_arguments(arguments)
-        try:
-            result = await self._with_session(server, lambda open: open.call(name, arguments))
-        except ExchangeFailed as failure:
-            reason = self._why(failure, server)
-            logger.warning("a call of a tool of MCP server %s of a request failed: %s", server.label, reason)
-            raise ToolFailed(f"{server.label} gave no answer: {reason}") from None
-        except McpError as error:
-            raise ToolException(shorten(error.error.message, 500)) from None
-        return read_result(result)
+        return await result_of(
+            self._with_session(server, lambda open: open.call(name, arguments)),
+            name=server.label,
+            logged_as=f"{server.label} of a request",
+            why=lambda failure: self._why(failure, server),
+        )
 
     async def _with_session(self, server: ToolServer, ask: Callable[["Session"], Any]) -> Any:
         """The result of `ask` on the open session, or once more on a new one if the server lost the session."""

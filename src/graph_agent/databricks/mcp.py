@@ -22,7 +22,7 @@ from graph_agent.databricks.mcp_errors import REASONS, explain_failure
 from graph_agent.databricks.mcp_failure import ExchangeFailed
 from graph_agent.databricks.mcp_identity import identity, session_headers
 from graph_agent.databricks.mcp_servers import McpServer
-from graph_agent.databricks.remote_tool import RemoteTool, shorten
+from graph_agent.databricks.remote_tool import RemoteTool
 from graph_agent.databricks.search_threads import SearchThreads
 from graph_agent.errors import ConfigurationError, RetrievalFailed, ToolFailed, WorkspaceUnavailable
 from graph_agent.lazy import IMPORT_LOCK
@@ -186,20 +186,15 @@ class McpTools:
         # Before the first await, as in `tools`.
         key = identity(server)
         state = await self._loop_state()
-        from mcp import McpError
-
-        from graph_agent.databricks.mcp_results import read_result
+        from graph_agent.databricks.mcp_results import result_of
 
         check_arguments(arguments)
-        try:
-            result = await self._with_session(state, server, key, lambda open: open.call(name, arguments))
-        except ExchangeFailed as failure:
-            reason = explain_failure(failure, server)
-            logger.warning("a call of a tool of MCP server %s failed: %s", server.name, reason)
-            raise ToolFailed(f"{server.name} gave no answer: {reason}") from None
-        except McpError as error:
-            raise ToolException(shorten(error.error.message, 500)) from None
-        return read_result(result)
+        return await result_of(
+            self._with_session(state, server, key, lambda open: open.call(name, arguments)),
+            name=server.name,
+            logged_as=server.name,
+            why=lambda failure: explain_failure(failure, server),
+        )
 
     async def _with_session(
         self, state: _LoopState, server: McpServer, key: str, ask: Callable[["Session"], Any]

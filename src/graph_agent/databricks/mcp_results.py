@@ -1,11 +1,38 @@
 """Results of MCP tools as text that a model can read."""
 
 import json
+import logging
+from collections.abc import Awaitable, Callable
 
 from langchain_core.tools import ToolException
-from mcp import types
+from mcp import McpError, types
 
+from graph_agent.databricks.mcp_failure import ExchangeFailed
 from graph_agent.databricks.remote_tool import Result, shorten
+from graph_agent.errors import ToolFailed
+
+logger = logging.getLogger(__name__)
+
+
+async def result_of(
+    answer: Awaitable[types.CallToolResult], *, name: str, logged_as: str, why: Callable[[ExchangeFailed], str]
+) -> Result:
+    """The result of a call: see `read_result`. The server is `name` for users, and `logged_as` in the log.
+
+    `why` says why there was no answer and what to change, without any text of the server.
+
+    Raises:
+        ToolFailed: there was no answer. The message is ours.
+        ToolException: the tool or its server reported an error. The message is theirs, for the model only.
+    """
+    try:
+        return read_result(await answer)
+    except ExchangeFailed as failure:
+        reason = why(failure)
+        logger.warning("a call of a tool of MCP server %s failed: %s", logged_as, reason)
+        raise ToolFailed(f"{name} gave no answer: {reason}") from None
+    except McpError as error:
+        raise ToolException(shorten(error.error.message, 500)) from None
 
 
 def read_result(result: types.CallToolResult) -> Result:

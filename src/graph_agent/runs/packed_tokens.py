@@ -17,8 +17,8 @@ TOKENS = frozenset(ENDS)
 BEFORE = b'"delta":"'
 """What is before the text of a token."""
 
-LEAST = 2
-"""The fewest tokens that are packed."""
+LEAST, MOST = 2, 1_024
+"""The fewest and the most tokens that are packed together. A reader of some of them unpacks them all."""
 
 Numbered = tuple[int, str, bytes]
 """The number of an event, its type, and its JSON."""
@@ -69,9 +69,9 @@ class PackedTokens:
 
 
 def _texts(events: Sequence[Numbered], at: int, kind: str, begin: bytes) -> list[bytes]:
-    """The texts of the events from this place on, as long as they have the type and the beginning."""
+    """The texts of at most `MOST` events from this place on, as long as they have the type and the beginning."""
     after, cut, found = ENDS[kind], len(begin), []
-    for number, other, data in islice(events, at, None):
+    for number, other, data in islice(events, at, at + MOST):
         end = after % number
         if other != kind or not (data.startswith(begin) and data.endswith(end)):
             break
