@@ -17,9 +17,9 @@ from graph_agent.stores.steer_records import StoredSteer
 async def steer(chat: Chat, text: Any, *, response: str | None = None, runs: Runs | None = None) -> StoredSteer:
     """Say something while a response is in progress: the last one, or another one."""
     stored = await chat.record(response)
-    said = parse_steer(json.dumps({"input": text}).encode())
+    message = parse_steer(json.dumps({"input": text}).encode())
     steering = Steering(runs or chat.runs)
-    return await steering.steer(chat.owner, stored, said, store=chat.store, graphs=OneGraph(chat.graph))
+    return await steering.steer(chat.owner, stored, message, store=chat.store, graphs=OneGraph(chat.graph))
 
 
 async def ended(chat: Chat, response: str) -> Any:
@@ -45,3 +45,8 @@ async def given_back(chat: Chat, response: str) -> list[tuple[str, str | None]]:
     stored = await chat.record(response)
     found = await Steering(chat.runs).listed(chat.owner, stored, store=chat.store)
     return [(one.status, one.error) for one in found]
+
+
+def said(state: Any) -> list[str]:
+    """The texts of a state's messages."""
+    return [one.text for one in state]

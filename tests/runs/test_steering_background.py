@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 from langgraph.types import interrupt
 from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
 from tests.runs.running import chain
-from tests.runs.steering import line, steer
+from tests.runs.steering import line, said, steer
 from tests.runs.stored import Chat
 from tests.stores.conftest import (  # noqa: F401
     StoreOf,
@@ -34,10 +34,6 @@ async def store(store_of: StoreOf) -> AsyncIterator[Any]:  # noqa: F811
     await made.open()
     yield made
     await made.aclose()
-
-
-def said(state: Any) -> list[str]:
-    return [one.text for one in state]
 
 
 async def until(happens: Callable[[], bool]) -> None:
