@@ -18,7 +18,7 @@ from tests.stores.postgres_server import PostgresServer, postgres_server
 from tests.stores.turns import ANN, Clock
 
 from graph_agent.contract import AgentState
-from graph_agent.errors import LeaseLost
+from graph_agent.errors import LeaseLost, StoreUnavailable
 from graph_agent.stores.fence import NO_TASK
 from graph_agent.stores.postgres_sign_in import UrlSignIn
 from graph_agent.stores.postgres_store import PostgresStore
@@ -120,7 +120,7 @@ async def test_earlier_crashes_do_not_count_once_the_run_has_come_further(store:
     assert await crashes_after(store, clock) == 1
 
 
-async def test_a_checkpoint_waits_for_a_database_that_is_started_again(clock: Clock) -> None:
+async def test_a_run_waits_with_its_checkpoints_for_a_database_that_is_started_again(clock: Clock) -> None:
     with postgres_server() as server:
         store = PostgresStore(lambda: UrlSignIn(server.url, {}), schema="restarted", clock=clock)
         await store.open()
@@ -132,12 +132,25 @@ async def test_a_checkpoint_waits_for_a_database_that_is_started_again(clock: Cl
         await asyncio.to_thread(server.start)
         await writing
         assert await checkpoints(store) == 1
+        await asyncio.to_thread(server.stop)
+        asked: list[asyncio.Task[Any]] = [
+            asyncio.create_task(saver.aget_tuple(AT)),
+            asyncio.create_task(saver.aget_delta_channel_history(config=AT, channels=["messages"])),
+        ]
+        # A reader without a run learns it soon.
+        with pytest.raises(StoreUnavailable):
+            await store.checkpointer().aget_tuple(AT)
+        assert not any(one.done() for one in asked)
+        await asyncio.to_thread(server.start)
+        found, history = await asyncio.gather(*asked)
+        assert found.checkpoint["id"]
+        assert history["messages"]["writes"] == []
         await store.aclose()
 
 
 STOPPING = textwrap.dedent("""
     import asyncio, os, signal, sys
-    from graph_agent.errors import LeaseLost
+    from graph_agent.errors import LeaseLost, StoreUnavailable
     from graph_agent.identity.owner import Owner
     from graph_agent.stores import postgres_database
     from graph_agent.stores.postgres_sign_in import UrlSignIn

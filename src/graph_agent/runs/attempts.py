@@ -22,6 +22,9 @@ class Attempt:
     background: bool
     """Whether another process can take the run over."""
 
+    may_wait: bool = False
+    """Whether the run goes back into the queue, rather than fail, if the store does not answer its graph."""
+
     fate: Fate | None = field(default=None)
     """`None`: this process ends the run."""
 

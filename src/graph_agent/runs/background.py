@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graph_agent.app_context import AppContext
-from graph_agent.errors import AgentError, GraphFailed, RunCancelled
+from graph_agent.errors import AgentError, GraphFailed, RunCancelled, StoreUnavailable
 from graph_agent.foreign_errors import describe_error
 from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
@@ -50,6 +50,19 @@ MOST_CRASHES = 3
 SUSPECT = 2
 """A run after so many of these may be their cause. So it runs alone."""
 
+MOST_OUTAGES = 3
+"""How often a process puts a run back because the store did not answer its graph. Then the run fails: the graph may ask
+for something that the store never answers."""
+
+OUTAGE_SECONDS = 0.5
+"""The pause after the first of these. It doubles each time."""
+
+AWAY_SECONDS = 60.0
+"""How long a process tries to put a run back."""
+
+RETRY_SECONDS = 0.5
+"""The pause between these tries."""
+
 GIVEN_AWAY_SECONDS = 3.0
 """How long a process that stops waits until its runs are given away."""
 
@@ -82,6 +95,14 @@ class _KeptToken(NamedTuple):
     token: UserToken
     since: float
     """In terms of `time.monotonic()`."""
+
+
+class _Outages(NamedTuple):
+    """How often the store did not answer a run."""
+
+    times: int
+    since: float
+    """When the first was, in terms of `time.monotonic()`."""
 
 
 class Background:
@@ -127,6 +148,7 @@ class Background:
         self._suspects: set[str] = set()
         self._attempts: dict[str, int] = {}
         """Response id -> attempt, of all runs of which this process renews the lease."""
+        self._outages: dict[str, _Outages] = {}
         self._tokens: dict[str, _KeptToken] = {}
         self._awaited: dict[str, asyncio.Event] = {}
         self._news = asyncio.Event()
@@ -298,6 +320,7 @@ class Background:
 
         assert self._surroundings is not None
         run: Run | None = None
+        outages = self._outages.pop(claimed.response, _Outages(0, time.monotonic()))
         try:
             error = self._why_not(claimed)
             token = self._usable_token(claimed)
@@ -320,6 +343,7 @@ class Background:
                         memories=self._memories,
                         ledger=self._ledger,
                         compaction=self._compaction,
+                        may_wait=outages.times < MOST_OUTAGES,
                     )
                 except AgentError as problem:
                     error = problem
@@ -338,8 +362,13 @@ class Background:
             if self._stopping:
                 run.give_away("queued")
             await run.ended()
-            if run.fate in ("queued", "parked"):
+            if run.fate == "queued" and not self._stopping:
+                await self._outlast(claimed, outages)
+            elif run.fate in ("queued", "parked"):
                 await self._put_back(claimed, to=run.fate)
+        except StoreUnavailable:
+            # Nothing of the graph has run.
+            await self._outlast(claimed, outages)
         except AgentError as problem:
             logger.error("run %s could not be continued here: %s", claimed.response, problem.code)
         except Exception as problem:  # noqa: BLE001 - one run must not end the others
@@ -349,7 +378,8 @@ class Background:
             self._suspects.discard(claimed.response)
             self._active.pop(claimed.response, None)
             self._steered.discard(claimed.response)
-            self._tokens.pop(claimed.response, None)
+            if claimed.response not in self._outages:
+                self._tokens.pop(claimed.response, None)
             self.look()
 
     def _succession(self, claimed: ClaimedRun) -> "Succession | None":
@@ -381,13 +411,28 @@ class Background:
             )
         return None
 
-    async def _put_back(self, claimed: ClaimedRun, *, to: RunState = "queued") -> None:
-        try:
-            store = await self._store()
-            await store.runs.release(claimed.right, process=self.process, to=to)
-        except AgentError as error:
-            # Its lease expires, and then it counts as crashed.
-            logger.error("run %s could not be put back into the queue: %s", claimed.response, error.code)
+    async def _outlast(self, claimed: ClaimedRun, outages: _Outages) -> None:
+        """The store did not answer a run: put it back when the store answers again."""
+        oldest = time.monotonic() - self.limits.seconds
+        self._outages = {id_: one for id_, one in self._outages.items() if one.since > oldest}
+        self._outages[claimed.response] = outages._replace(times=outages.times + 1)
+        await asyncio.sleep(OUTAGE_SECONDS * 2 ** min(outages.times, MOST_OUTAGES))
+        # This process has the token of its user.
+        await self._put_back(claimed, home=self.process if claimed.needs_token else None)
+
+    async def _put_back(self, claimed: ClaimedRun, *, to: RunState = "queued", home: str | None = None) -> None:
+        ends = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                store = await self._store()
+                await store.runs.release(claimed.right, process=self.process, to=to, home=home)
+                return
+            except AgentError as error:
+                if not isinstance(error, StoreUnavailable) or time.monotonic() > ends:
+                    # Its lease expires, and then it counts as crashed.
+                    logger.error("run %s could not be put back into the queue: %s", claimed.response, error.code)
+                    return
+            await asyncio.sleep(RETRY_SECONDS)
 
     # -- leases -----------------------------------------------------------------------------------------------------
 

@@ -45,8 +45,9 @@ async def begun(
     memories: Any,
     ledger: Ledger | None,
     compaction: Compaction,
+    may_wait: bool,
 ) -> Run:
-    """The run, which has not started.
+    """The run, which has not started. With `may_wait`, it goes back into the queue if the store does not answer it.
 
     Raises:
         AgentError: it cannot be run here.
@@ -63,7 +64,7 @@ async def begun(
         ledger=ledger,
         compaction=await compaction.of_run(request, store=store, graphs=graphs, graph=head.model),
         head=head,
-        attempt=Attempt(process=process, kept=kept, background=True),
+        attempt=Attempt(process=process, kept=kept, background=True, may_wait=may_wait),
     )
     await run.record_in(store, Leases(store.responses))
     if claimed.is_steered:

@@ -995,6 +995,11 @@ class Run:
             # Its user's token has expired. The run waits until its user brings another one.
             self.give_away("parked")
             return
+        if isinstance(error, StoreUnavailable) and self._attempt is not None and self._attempt.may_wait:
+            # The graph goes on from its last checkpoint when the store answers again.
+            logger.warning("run %s waits for the store", self.head.id)
+            self.give_away("queued")
+            return
         self.failure = error
         if cause is not None:
             place = describe_error(cause)

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -30,10 +30,12 @@ from graph_agent.stores.run_records import Right
 from graph_agent.threads import run_in_service_thread
 
 AWAY_SECONDS = 60.0
-"""How long a checkpoint of a run with a right waits for a database that does not answer."""
+"""How long a run with a right waits for a database that does not answer, to read or to write a checkpoint."""
 
 RETRY_SECONDS = 0.5
 """The pause before it is tried again."""
+
+T = TypeVar("T")
 
 _PROGRESS: ContextVar[bool] = ContextVar("graph_agent_progress", default=False)
 
@@ -52,6 +54,10 @@ class PostgresSaver(AsyncPostgresSaver):
         super().__init__(database.pool, serde=serde)
         self._database = database
         self._right = right
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As the base class."""
+        return await self._outlasting(partial(super().aget_tuple, config))
 
     async def aput(
         self,
@@ -86,7 +92,8 @@ class PostgresSaver(AsyncPostgresSaver):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """As the base class, but a long history is read in a thread and not on the event loop."""
-        found: Any = await super().aget_delta_channel_history(config=config, channels=channels)
+        ask = partial(super().aget_delta_channel_history, config=config, channels=channels)
+        found: Any = await self._outlasting(ask)
         return cast("Mapping[str, DeltaChannelHistory]", await _read(found) if isinstance(found, Unread) else found)
 
     def _build_delta_channels_writes_history(self, **parts: Any) -> dict[str, DeltaChannelHistory]:
@@ -130,13 +137,17 @@ class PostgresSaver(AsyncPostgresSaver):
             for query, parameters in collected.statements:
                 await connection.execute(query, parameters)
 
-        # A graph cannot go on where a checkpoint is missing, and a run in the background can wait for the database.
-        ends = time.monotonic() + AWAY_SECONDS
+        await self._outlasting(partial(self._database.in_transaction, work))
+
+    async def _outlasting(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that may be repeated. A run with a right waits for a database that does not answer: a graph
+        cannot go on where a checkpoint is missing, and a run in the background has the time."""
+        ends = time.monotonic() + (AWAY_SECONDS if self._right is not None else 0.0)
         while True:
             try:
-                return await self._database.in_transaction(work)
+                return await work()
             except StoreUnavailable:
-                if time.monotonic() > ends:
+                if time.monotonic() >= ends:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
 

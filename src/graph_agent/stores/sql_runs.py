@@ -260,16 +260,18 @@ class SqlRuns(SqlEvents):
 
         return await self._database.write(work)
 
-    async def release(self, right: Right, *, process: str, to: RunState) -> None:
+    async def release(self, right: Right, *, process: str, to: RunState, home: str | None = None) -> None:
         """See `RunStore.release`."""
+        # Other processes leave it to its home for a time, which begins now.
+        waits = "" if home is None else f", queued_at = {self._database.now}"
 
         async def work(connection: Connection) -> None:
             # Somebody has to end a cancelled run.
             changed = await connection.run(
                 "UPDATE runs SET state = (CASE WHEN cancelled = 1 THEN 'queued' ELSE ? END), process = NULL, "
-                "busy_until = NULL, home = NULL, crashes = 0 "
+                f"busy_until = NULL, home = ?, crashes = 0{waits} "
                 "WHERE owner = ? AND response = ? AND attempt = ? AND state = 'running' AND process = ?",
-                (to, right.owner.key, right.response, right.attempt, process),
+                (to, home, right.owner.key, right.response, right.attempt, process),
             )
             if not changed:
                 raise lost()

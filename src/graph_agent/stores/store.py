@@ -256,10 +256,11 @@ class RunStore(Protocol):
         Events that are committed already count as committed, so a batch can be sent again, also with more at its end.
         """
 
-    async def release(self, right: Right, *, process: str, to: RunState) -> None:
+    async def release(self, right: Right, *, process: str, to: RunState, home: str | None = None) -> None:
         """Put a run back: to `queued` when its process ends, or to `parked` when its user's token is gone.
 
-        A run that was cancelled is queued in any case, to be ended.
+        A run that was cancelled is queued in any case, to be ended. The process `home` has a token, and others leave
+        the run to it for a time.
 
         Raises:
             LeaseLost: the right is lost.
