@@ -174,5 +174,5 @@ deploy: setup ## Ship the app to Databricks Apps; TARGET=prod chooses a target, 
 	@$(BIN)/graph-agent deploy $(if $(TARGET),--target $(TARGET)) $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter-out 0,$(FORCE)),--force) $(if $(APP),--app $(APP))
 
 clean: ## Remove the environment and every cache of the checkout; downloaded weights stay
-	rm -rf $(VENV) $(STUDIO) .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(PAGE) $(DOCS) site/.tried site/.log page/node_modules $(BATCH)/.venv $(BATCH)/out
+	rm -rf $(VENV) $(STUDIO) .venv-aegra .langgraph_api .pytest_cache .mypy_cache .ruff_cache .hypothesis dist $(PAGE) $(DOCS) site/.tried site/.log page/node_modules $(BATCH)/.venv $(BATCH)/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

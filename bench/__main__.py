@@ -40,8 +40,9 @@ def main() -> int:
     try:
         with servers() as running, postgres_url() as postgres:
             rows = [row for row in rows if postgres or not row.needs_postgres]
-            skipped = [f"{row.label}: skipped, because {row.missing}" for row in rows if row.missing]
-            rows = [row for row in rows if row.missing is None]
+            reasons = {row.label: row.prepare() for row in rows}
+            skipped = [f"{label}: skipped, because {why}" for label, why in reasons.items() if why is not None]
+            rows = [row for row in rows if reasons[row.label] is None]
             began = time.perf_counter()
             print("starting a tracking server and the rows one by one", file=sys.stderr)
             tracking = start_tracking(running) if any(row.traces for row in rows) else None

@@ -17,7 +17,10 @@ STORED_BODY = json.dumps({**QUESTION, "store": True}).encode()
 TOKENS = 200
 """Tokens of a complete stream, as in `bench.scripted`. That module is too heavy to import in the client."""
 
-STREAM_SECONDS = 60.0
+NEW_ID = "{new id}"
+"""Where the path of a target has an id of its own in each request."""
+
+STREAM_SECONDS = 120.0
 """The longest wait for one stream."""
 
 _GOOD = b"HTTP/1.1 200"
@@ -240,7 +243,7 @@ def _request(target: Target) -> bytes:
         return _message(target)
     key = f"Idempotency-Key: {uuid.uuid4().hex}\r\n" if target.keyed else ""
     head = (
-        f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n{key}"
+        f"POST {target.path.replace(NEW_ID, str(uuid.uuid4()))} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n{key}"
         f"Content-Type: application/json\r\nContent-Length: {len(target.body)}\r\n\r\n"
     )
     return head.encode() + target.body

@@ -109,7 +109,8 @@ class Contest:
 
     def _loaded(self, row: Row, server: Server) -> tuple[Load, float]:
         plan, before = self._plan, cpu_seconds(server.pid)
-        load = asyncio.run(at_once(_target(row, server), streams=plan.streams, seconds=plan.seconds, least=plan.least))
+        least = plan.least if row.least is None else row.least
+        load = asyncio.run(at_once(_target(row, server), streams=plan.streams, seconds=plan.seconds, least=least))
         self._settle(server, quiet_seconds=EXPORT_SECONDS if row.traces else 0.2)
         return load, cpu_seconds(server.pid) - before
 

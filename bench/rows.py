@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.client import QUESTION, TOKENS
+from bench.client import NEW_ID, QUESTION, TOKENS
+from bench.environments import make
 from bench.processes import ROOT
 
 FLOOR = "floor"
@@ -22,7 +23,7 @@ class Row:
     """The arguments of `python`. `--port PORT` is added."""
 
     path: str
-    """The path for requests."""
+    """The path for requests. `NEW_ID` in it is another id in each of them."""
 
     token: bytes
     """Bytes that occur once in the frame of each token."""
@@ -51,6 +52,12 @@ class Row:
     made_by: str = ""
     """The command that makes that folder."""
 
+    packages: tuple[str, ...] = ()
+    """The packages of that folder, if the benchmark makes it itself."""
+
+    least: int | None = None
+    """The least streams of each connection, if a plan's are more than it needs."""
+
     body: bytes | None = None
     """What is posted, if that is not a request of the Responses API."""
 
@@ -65,9 +72,10 @@ class Row:
         """The interpreter that runs it."""
         return Path(sys.executable) if self.environment is None else ROOT / self.environment / "bin" / "python"
 
-    @property
-    def missing(self) -> str | None:
-        """Why it cannot run here, or `None`."""
+    def prepare(self) -> str | None:
+        """Make its environment, if the benchmark does that. Return why it cannot run here, or `None`."""
+        if self.environment is not None and self.packages:
+            return make(ROOT / self.environment, self.packages, root=ROOT)
         if self.python.exists():
             return None
         return f"there is no {self.environment}; make it with `{self.made_by}`"
@@ -76,6 +84,19 @@ class Row:
 DELTA = b'{"delta":'
 OUTPUT_TEXT_DELTA = b'"response.output_text.delta"'
 STORE = "GRAPH_AGENT_STORE"
+PLATFORM_BODY = json.dumps(
+    {
+        "assistant_id": "scripted",
+        "input": {"messages": QUESTION["input"]},
+        "stream_mode": ["messages-tuple", "updates"],
+        "stream_subgraphs": True,
+    }
+).encode()
+"""The same question to servers with the API of LangGraph's own."""
+
+PLATFORM_TOKEN = b'data: [{"content":"word'
+"""In the frames of their streams. The last token has another text."""
+
 SERVE = ("-m", "graph_agent", "serve", "--config", str(ROOT / "bench" / "langgraph.json"))
 
 ROWS = (
@@ -160,20 +181,28 @@ ROWS = (
         label="LangGraph's own server (langgraph dev)",
         arguments=("-m", "bench.servers.langgraph_dev"),
         path="/runs/stream",
-        # In the frames of the stream. The last token has another text.
-        token=b'data: [{"content":"word',
+        token=PLATFORM_TOKEN,
         tokens=TOKENS - 1,
         separator=b"\r\n\r\n",
-        body=json.dumps(
-            {
-                "assistant_id": "scripted",
-                "input": {"messages": QUESTION["input"]},
-                "stream_mode": ["messages-tuple", "updates"],
-                "stream_subgraphs": True,
-            }
-        ).encode(),
+        body=PLATFORM_BODY,
         environ={"LANGGRAPH_NO_VERSION_CHECK": "true", "LANGSMITH_TRACING": "false"},
         environment=".venv-studio",
         made_by="make studio",
+    ),
+    Row(
+        # It has no runs without a thread. It commits each event, as it always does.
+        name="aegra",
+        label="Aegra, in PostgreSQL",
+        arguments=("-m", "bench.servers.aegra"),
+        path=f"/threads/{NEW_ID}/runs/stream",
+        token=PLATFORM_TOKEN,
+        tokens=TOKENS - 1,
+        # So that the other rows have their rounds. It takes many times as long, and exports no traces.
+        least=1,
+        body=PLATFORM_BODY,
+        environ={"BENCH_DATABASE": "{postgres}"},
+        environment=".venv-aegra",
+        # It does not name the extra of SQLAlchemy that it needs.
+        packages=("aegra-api==0.6.0", "sqlalchemy[asyncio]>=2,<3"),
     ),
 )

@@ -1,11 +1,15 @@
+import re
+import zipfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
-from bench.client import MESSAGE, TOKENS, StreamBroken, Target, at_once, singly
+from bench.client import MESSAGE, NEW_ID, TOKENS, StreamBroken, Target, at_once, singly
+from bench.environments import make
 from bench.rows import ROWS
 
 pytestmark = pytest.mark.anyio
@@ -28,13 +32,15 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def _server(pieces: Sequence[bytes]) -> AsyncIterator[Target]:
-    """Answers each request on a connection with the same pieces, each sent by itself."""
+async def _server(pieces: Sequence[bytes], *, heads: list[bytes] | None = None) -> AsyncIterator[Target]:
+    """Answers each request on a connection with the same pieces, each sent by itself. Requests are kept in `heads`."""
 
     async def answer(stream: SocketStream) -> None:
         async with stream:
             # The client's requests are small and come one at a time: each arrives in one piece.
-            async for _ in stream:
+            async for request in stream:
+                if heads is not None:
+                    heads.append(request)
                 for piece in pieces:
                     await stream.send(piece)
 
@@ -68,8 +74,50 @@ async def test_frames_of_a_server_that_ends_lines_with_two_characters_are_counte
 
 def test_a_row_whose_environment_is_not_there_says_how_to_make_it() -> None:
     row = replace(ROWS[0], environment=".venv-of-nobody", made_by="make it")
-    assert row.missing == "there is no .venv-of-nobody; make it with `make it`"
-    assert ROWS[0].missing is None
+    assert row.prepare() == "there is no .venv-of-nobody; make it with `make it`"
+    assert ROWS[0].prepare() is None
+
+
+def test_a_server_whose_packages_cannot_be_installed_says_why(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("langgraph==1.0\n")
+    # No registry is asked for a file.
+    why = make(tmp_path / "environment", [f"nothing @ file://{tmp_path}/nothing.whl"], root=tmp_path)
+    assert why is not None
+    assert "it was not installed" in why
+    assert not (tmp_path / "environment" / "made-of").exists()
+
+
+def test_an_environment_is_made_once_and_again_when_its_packages_change(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("")
+    folder = tmp_path / "environment"
+    assert make(folder, [_wheel(tmp_path, "one")], root=tmp_path) is None
+    (folder / "kept").touch()
+    assert make(folder, [_wheel(tmp_path, "one")], root=tmp_path) is None
+    assert (folder / "kept").exists()
+    assert make(folder, [_wheel(tmp_path, "two")], root=tmp_path) is None
+    assert not (folder / "kept").exists()
+    assert [found.name for found in folder.glob("lib/*/site-packages/*.py")] == ["two.py"]
+
+
+def _wheel(folder: Path, name: str) -> str:
+    """A package of one module, in a file."""
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    about = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as written:
+        written.writestr(f"{name}.py", "")
+        written.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        written.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        written.writestr(f"{about}/RECORD", "")
+    return f"{name} @ file://{wheel}"
+
+
+async def test_each_request_may_have_an_id_of_its_own_in_its_path() -> None:
+    heads: list[bytes] = []
+    with anyio.fail_after(20):
+        async with _server([_answer(TOKENS)], heads=heads) as target:
+            await singly(replace(target, path=f"/threads/{NEW_ID}/runs"), streams=2)
+    ids = [re.match(rb"POST /threads/([0-9a-f-]{36})/runs HTTP", head) for head in heads]
+    assert len({found[1] for found in ids if found}) == 2
 
 
 async def test_a_stream_that_lacks_a_token_is_no_measurement() -> None:
