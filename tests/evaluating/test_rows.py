@@ -9,6 +9,7 @@ import pytest
 from graph_agent.evaluating.errors import BadDataset
 from graph_agent.evaluating.row_reader import read_row, read_rows
 from graph_agent.evaluating.rows import ExpectedCall, chosen
+from graph_agent.evaluating.scorers.answers import stands_in
 
 DATASETS = Path(__file__).parents[2] / "evals" / "datasets"
 
@@ -126,6 +127,23 @@ def test_the_full_set_has_a_hundred_rows_of_every_kind_in_both_halves() -> None:
     assert {(one.tags["kind"], one.tags["half"]) for one in rows} == {
         (kind, half) for kind in kinds for half in ("tuning", "held_out")
     }
+
+
+def test_every_fact_that_a_row_of_the_project_expects_stands_in_a_document_that_it_names() -> None:
+    # The documentation moves on. A row that expects what it no longer says would judge the documents, not the agent.
+    project = DATASETS.parents[1]
+    outdated = []
+    for one in read_rows(DATASETS / "docs.jsonl"):
+        named = [
+            (project / file).read_text(encoding="utf-8") for group in one.expectations.documents or () for file in group
+        ]
+        facts = one.expectations.facts or ()
+        outdated += [
+            (one.id, fact)
+            for fact in facts
+            if named and not any(stands_in(word, text) for word in fact for text in named)
+        ]
+    assert outdated == []
 
 
 def test_a_sample_is_always_the_same_and_has_every_kind() -> None:
