@@ -51,6 +51,71 @@ def test_how_the_text_is_cut_into_chunks_changes_nothing(chunks: list[str]) -> N
     assert "[9]" not in whole
 
 
+LISTENING = Source(number=1, doc_uri="a", chunk_id="a", title="Ports", text="The service listens on port 8000.")
+KEEPING = Source(number=2, doc_uri="b", chunk_id="b", title="Traces", text="The service keeps traces in a file.")
+BOTH = Source(number=3, doc_uri="c", chunk_id="c", title="All", text=f"{LISTENING.text} {KEEPING.text}")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("The service listens on port 8000 [2].", "The service listens on port 8000 [1]."),
+        ("The service listens on port 8000. [2]", "The service listens on port 8000. [1]"),
+        ("It keeps traces in a file [1, 9].", "It keeps traces in a file [2]."),
+        ("The service listens on port 8000 [2]. It keeps traces in a file [1].",
+         "The service listens on port 8000 [1]. It keeps traces in a file [2]."),
+        # The passage holds the sentence, as does the best one, or another of the marker does, or none.
+        ("The service listens on port 8000 [3].", "The service listens on port 8000 [3]."),
+        ("The service listens on port 8000 [2, 1].", "The service listens on port 8000 [2, 1]."),
+        ("The service listens on port 9000 [2].", "The service listens on port 9000 [2]."),
+        ("Dragons sleep all day [2].", "Dragons sleep all day [2]."),
+        # It says too little.
+        ("See [2].", "See [2]."),
+        ("[2] says so.", "[2] says so."),
+    ],
+)  # fmt: skip
+def test_a_marker_gets_the_number_of_the_passage_that_holds_its_sentence(said: str, shown: str) -> None:
+    for pieces in ([said], list(said)):
+        markers = MarkerFilter([1, 2, 3], [LISTENING, KEEPING, BOTH])
+        assert "".join([*map(markers.feed, pieces), markers.finish()]) == shown
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["The service listens", " on port 8000", " 9000", ".", " ", " [1]", "[2]", "[9]", "[", "1, 2]"]
+        ),
+        max_size=30,
+    )
+)
+def test_how_the_text_is_cut_does_not_change_which_passage_a_marker_gets(chunks: list[str]) -> None:
+    def shown(pieces: list[str]) -> str:
+        markers = MarkerFilter([1, 2], [LISTENING, KEEPING])
+        return "".join([*map(markers.feed, pieces), markers.finish()])
+
+    assert shown(chunks) == shown(["".join(chunks)])
+
+
+def test_the_work_of_comparing_markers_is_bounded() -> None:
+    markers = MarkerFilter([1, 2], [LISTENING, KEEPING])
+    text = markers.feed("The service listens on port 8000 [2]. " * 101) + markers.finish()
+    assert (text.count("[1]"), text.count("[2]")) == (100, 1)
+
+
+def test_a_sentence_without_a_marker_is_credited_beside_one_that_has_a_marker() -> None:
+    text = "The service listens on port 8000. It keeps traces in a file [2]. That is all."
+    found = citations_in(text, [LISTENING, KEEPING])
+    assert [(one.source.number, text[one.start : one.end]) for one in found] == [
+        (1, "The service listens on port 8000."),
+        (2, "[2]"),
+    ]
+
+
+def test_a_marker_behind_the_period_belongs_to_the_sentence_before_it() -> None:
+    text = "The service listens on port 8000. [3]"
+    assert [one.source.number for one in citations_in(text, [LISTENING, BOTH])] == [3]
+
+
 def test_every_marker_becomes_an_annotation_at_its_place() -> None:
     text = "Port 8000 [2], host local [1]."
     assert citation_annotations(text, [source(1), source(2)]) == [

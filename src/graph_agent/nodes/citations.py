@@ -1,8 +1,9 @@
 """Citations: `[2]` in an answer, checked against what was retrieved."""
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -26,13 +27,13 @@ _UNFINISHED = re.compile(r" ?(?:\[[\d,\s]{0,64})?$")
 _OPEN = re.compile(r"\[[\d,\s]{0,64}$")
 
 CREDITED = 0.75
-"""Share of a sentence's words that a passage must hold to be credited with it in an answer without markers.
+"""Share of a sentence's words that a passage must hold to be credited with it if it has no marker.
 
 Measured on answers of the evals with passages of other questions: at 0.5, five times as many got a wrong citation.
 """
 
 LONGEST_CREDITED = 20_000
-"""Characters of an answer without markers, beyond which no sentence is credited, as comparing takes time."""
+"""Characters of an answer, beyond which no sentence is credited, as comparing takes time."""
 
 LONGEST_RESULTS = 200_000
 """Characters of the other tools' results, beyond which no sentence is credited for the same reason."""
@@ -53,11 +54,24 @@ _TOKEN = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"[.!?]\s+(?=\S)|[\u3002\uff01\uff1f](?=\S)|\n(?=\S)")
 
 
-class MarkerFilter:
-    """Removes markers of passages that do not exist from streamed text. Delays only text that may become a marker."""
+MOST_CORRECTED = 100
+"""Markers of an answer that are compared with the passages. Further ones stay as they are, as comparing takes time."""
 
-    def __init__(self, numbers: Sequence[int]) -> None:
+
+class MarkerFilter:
+    """Removes markers of passages that do not exist from streamed text. Delays only text that may become a marker.
+
+    With `sources`, a marker whose passages do not hold the sentence before it gets the number of the one that does, if
+    there is one. Small models often write the number of a passage about the same subject.
+    """
+
+    def __init__(self, numbers: Sequence[int], sources: Sequence[Source] = ()) -> None:
         self._numbers = frozenset(numbers)
+        self._sources = sources
+        self._compared = 0
+        self._said = ""
+        """The end of the text so far, in which the sentence before a marker is looked for."""
+
         self._held = ""
         self._open = ""
         """The end of the text already shown, if it is the beginning of a marker."""
@@ -77,16 +91,39 @@ class MarkerFilter:
 
     def _checked(self, text: str) -> str:
         # Without its inner marker, `[9[9]]` would read `[9]`. A space keeps that from being a marker: `[9 ]`.
-        text = MARKER.sub(self._spaced, self._open + MARKER.sub(self._kept, text))
+        text = MARKER.sub(self._spaced, self._open + self._corrected(text))
         shown = text[len(self._open) :]
         match = _OPEN.search(text)
         self._open = match[0] if match else ""
         return shown
 
-    def _kept(self, match: re.Match[str]) -> str:
-        numbers = [number for number in _NUMBER.findall(match[1]) if int(number) in self._numbers]
-        space = " " if match[0].startswith(" ") else ""
-        return f"{space}[{', '.join(numbers)}]" if numbers else ""
+    def _corrected(self, text: str) -> str:
+        """The text with markers of passages that exist, and that hold what they stand behind."""
+        pieces: list[str] = []
+        end = 0
+        for match in MARKER.finditer(text):
+            self._say(pieces, text[end : match.start()])
+            if numbers := self._kept([number for number in _NUMBER.findall(match[1]) if int(number) in self._numbers]):
+                self._say(pieces, f"{' ' if match[0].startswith(' ') else ''}[{', '.join(numbers)}]")
+            end = match.end()
+        self._say(pieces, text[end:])
+        return "".join(pieces)
+
+    def _say(self, pieces: list[str], text: str) -> None:
+        pieces.append(text)
+        self._said = (self._said + text)[-LONGEST_CLAIM:]
+
+    def _kept(self, numbers: list[str]) -> list[str]:
+        if not numbers or not self._passages or self._compared >= MOST_CORRECTED:
+            return numbers
+        self._compared += 1
+        claim = _Words.of(_claim_before(self._said, len(self._said)))
+        best = _best_of(claim, self._passages, preferred={int(number) for number in numbers})
+        return numbers if best is None or str(best.number) in numbers else [str(best.number)]
+
+    @cached_property
+    def _passages(self) -> Sequence[tuple[Source, "_Words"]]:
+        return _words_of(self._sources)
 
     def _spaced(self, match: re.Match[str]) -> str:
         known = all(int(number) in self._numbers for number in _NUMBER.findall(match[1]))
@@ -98,6 +135,9 @@ class CheckedCitations(BaseChatModel):
 
     model: BaseChatModel
     numbers: tuple[int, ...]
+
+    sources: tuple[Source, ...] = ()
+    """The passages, to correct the numbers of those that do not hold the sentence before them; see `MarkerFilter`."""
 
     @property
     def _llm_type(self) -> str:
@@ -119,7 +159,7 @@ class CheckedCitations(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        markers = MarkerFilter(self.numbers)
+        markers = MarkerFilter(self.numbers, self.sources)
         last: ChatGenerationChunk | None = None
         async for chunk in stream_chunks(self.model, messages, stop, kwargs):
             last = chunk
@@ -174,11 +214,11 @@ class Citation:
 def citations_in(text: str, sources: Sequence[Source], results: Sequence[str] = ()) -> list[Citation]:
     """The citations in `text`, one for each number in a marker.
 
-    Small models often answer from a passage without citing it. So in an answer without markers, each sentence that a
-    passage holds is credited to it, and its citation spans the sentence: the passage has `CREDITED` of the sentence's
-    words, and all of its numbers and identifiers. `results` are what other tools answered in the same turn. A sentence
-    that shares a word or a number with them is not credited, as it may come from there. Nothing is credited in an
-    answer of more than `LONGEST_CREDITED` characters, or beside more than `LONGEST_RESULTS` characters of results.
+    Small models often answer from a passage without citing it. So each sentence without a marker that a passage holds
+    is credited to it, and its citation spans the sentence: the passage has `CREDITED` of the sentence's words, and all
+    of its numbers and identifiers. `results` are what other tools answered in the same turn. A sentence that shares a
+    word or a number with them is not credited, as it may come from there. Nothing is credited in an answer of more than
+    `LONGEST_CREDITED` characters, or beside more than `LONGEST_RESULTS` characters of results.
     """
     by_number = {source.number: source for source in sources}
     # A citation begins at the bracket; the marker may include a space before it.
@@ -188,7 +228,7 @@ def citations_in(text: str, sources: Sequence[Source], results: Sequence[str] = 
         for number in _NUMBER.findall(match[1])
         if int(number) in by_number
     ]
-    return found if found or not text else _credited(text, sources, results)
+    return sorted([*found, *_credited(text, sources, results)], key=lambda one: one.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,30 +252,54 @@ class _Words:
         return bool(claim.words & self.words or claim.numbers & self.numbers)
 
 
+def _words_of(sources: Sequence[Source]) -> Sequence[tuple[Source, _Words]]:
+    return [(source, _Words.of(f"{source.title} {source.text}")) for source in sources]
+
+
+def _best_of(
+    claim: _Words, passages: Sequence[tuple[Source, _Words]], *, preferred: Set[int] = frozenset()
+) -> Source | None:
+    """The passage that holds a sentence best, and none if no passage holds it. Those of `preferred` come first."""
+    if len(claim.words) + len(claim.numbers) < FEWEST_WORDS:
+        return None
+    holding = [
+        (source.number in preferred, share, source)
+        for source, one in passages
+        if claim.numbers <= one.numbers and (share := one.share_of(claim)) >= CREDITED
+    ]
+    return max(holding, key=lambda one: one[:2], default=(False, 0.0, None))[2]
+
+
 def _credited(text: str, sources: Sequence[Source], results: Sequence[str]) -> list[Citation]:
-    """One citation for each run of sentences that the same passage holds best."""
-    if len(text) > LONGEST_CREDITED or sum(map(len, results)) > LONGEST_RESULTS:
+    """One citation for each run of sentences without markers that the same passage holds best."""
+    if not text or len(text) > LONGEST_CREDITED or sum(map(len, results)) > LONGEST_RESULTS:
         return []
-    passages = [(source, _Words.of(f"{source.title} {source.text}")) for source in sources]
+    passages = _words_of(sources)
     of_tools = _Words.of("\n".join(results))
     found: list[Citation] = []
     before: Source | None = None
     for start, end in _sentences(text):
         claim = _Words.of(text[start:end])
+        if _is_marked(text, start, end):
+            before = None
+            continue
         if not claim.words and not claim.numbers:
             # A line of a fence or of a table. It neither needs a passage nor ends a run.
             continue
-        best: Source | None = None
-        if len(claim.words) + len(claim.numbers) >= FEWEST_WORDS and not of_tools.shares_any(claim):
-            holding = [(one.share_of(claim), source) for source, one in passages if claim.numbers <= one.numbers]
-            share, best = max(holding, key=lambda pair: pair[0], default=(0.0, None))
-            best = best if share >= CREDITED else None
+        best = None if of_tools.shares_any(claim) else _best_of(claim, passages)
         if best is not None and best is before:
             found[-1] = replace(found[-1], end=end)
         elif best is not None:
             found.append(Citation(best, start, end))
         before = best
     return found
+
+
+def _is_marked(text: str, start: int, end: int) -> bool:
+    """Whether a marker is in the sentence, or begins behind it."""
+    while end < len(text) and text[end].isspace():
+        end += 1
+    return MARKER.search(text, start, end) is not None or MARKER.match(text, end) is not None
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:

@@ -115,7 +115,9 @@ def make_planner(
         checked: BaseChatModel = model
         if form is None:
             # Not in JSON, in which a list of numbers looks like a citation.
-            checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
+            checked = CheckedCitations(
+                model=model, numbers=tuple(source.number for source in sources), sources=tuple(sources)
+            )
         # Model endpoints refuse a required choice without tools.
         required = bool(require_tool_first and usable.tools and not results)
         wanted = "required" if required else client.choice_after(state["messages"]) if client else None

@@ -68,7 +68,9 @@ def make_supervisor(
         if done and (failure := _failure_of_all(messages, done[-1])):
             raise failure
         sources = state.get("sources") or []
-        checked = CheckedCitations(model=model, numbers=tuple(source.number for source in sources))
+        checked = CheckedCitations(
+            model=model, numbers=tuple(source.number for source in sources), sources=tuple(sources)
+        )
         last = call_count_of(messages) >= rounds
         choice = "none" if last else "required" if require_tool_first and not done else None
         asked = checked.bind_tools(tools, **({"tool_choice": choice} if choice else {}))
