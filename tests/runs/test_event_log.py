@@ -2,7 +2,7 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from graph_agent.protocol import item_events
 from graph_agent.protocol.events import Event
 from graph_agent.protocol.json_encoding import encode
-from graph_agent.runs.event_log import GATHER_SECONDS, MOST_AT_ONCE, PACKED, EventLog
+from graph_agent.runs.event_log import GATHER_SECONDS, MOST_AT_ONCE, PACKED, Entry, EventLog, Outlet
 
 pytestmark = pytest.mark.anyio
 
@@ -127,6 +127,71 @@ async def test_tokens_are_gathered_for_a_moment_and_the_end_is_not_waited_for() 
         assert batches == [[0], [1, 2, 3]]
         log.end()
         await reading
+
+
+async def test_an_outlet_gets_a_token_in_the_call_that_appends_it_and_the_task_of_its_reader_gets_the_end() -> None:
+    log, outlet, taken, yielded = EventLog(), Outlet(), list[int](), list[int]()
+
+    def take(batch: Sequence[Entry]) -> bool:
+        taken.extend(entry.number for entry in batch)
+        return True
+
+    async def read() -> None:
+        async for batch in log.read(quiet_seconds=5, outlet=outlet):
+            yielded.extend(entry.number for entry in batch)
+
+    with anyio.fail_after(20):
+        reading = asyncio.create_task(read())
+        log.append([{"type": "response.created"}])
+        await asyncio.sleep(0)
+        outlet.take = take
+        await asyncio.sleep(0)
+        log.append([{"type": "response.output_text.delta"}])
+        assert taken == [1]
+        log.append([{"type": "response.output_text.delta"}])
+        assert taken == [1], "the next tokens are gathered"
+        log.append([{"type": "response.output_text.done"}])
+        assert taken == [1, 2, 3], "and nothing else waits for that"
+        log.append([{"type": "response.completed"}])
+        log.end()
+        await reading
+    assert taken == [1, 2, 3]
+    assert yielded == [0, 4]
+
+
+KINDS = st.sampled_from(["response.output_text.delta", "response.output_item.done", "error"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(KINDS, st.booleans(), st.sampled_from([0, 0, 1, 3, 8])), max_size=25))
+def test_an_outlet_that_refuses_what_it_likes_and_its_reader_get_each_event_once_and_in_order(
+    events: list[tuple[str, bool, int]],
+) -> None:
+    async def read() -> list[int]:
+        log, outlet, seen, willing = EventLog(), Outlet(), list[int](), True
+
+        def take(batch: Sequence[Entry]) -> bool:
+            if willing:
+                seen.extend(entry.number for entry in batch)
+            return willing
+
+        async def reading() -> None:
+            async for batch in log.read(quiet_seconds=5, outlet=outlet):
+                seen.extend(entry.number for entry in batch)
+
+        outlet.take = take
+        task = asyncio.create_task(reading())
+        for kind, takes, milliseconds in events:
+            willing = takes
+            log.append([{"type": kind}])
+            if milliseconds:
+                await asyncio.sleep(milliseconds / 1e3)
+        willing = True
+        log.end()
+        await task
+        return seen
+
+    assert asyncio.run(read()) == [*range(len(events))]
 
 
 @given(st.lists(st.integers(0, 7), max_size=20), st.integers(-1, 80))

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -19,15 +20,29 @@ from tests.runs.running import chain, speaking
 
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import Scope as RunScope
+from graph_agent.serving.connection import Connection, ConnectionLimits
 from graph_agent.serving.sse import EventStreamResponse
 from graph_agent.serving.workers import listening_socket
+from graph_agent.testing import Wait
 
 pytestmark = pytest.mark.anyio
+
+OURS = partial(Connection, limits=ConnectionLimits(most=100, read_seconds=20, write_seconds=20))
+"""Connections of our own server, which write tokens without waking a task."""
+
+
+@pytest.fixture(autouse=True, params=["auto", OURS], ids=["plain", "ours"])
+def http(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs behind a plain uvicorn, and with the connections of our own server."""
+    monkeypatch.setattr(f"{__name__}.HTTP", request.param)
+
+
+HTTP: Any = "auto"
 
 
 @asynccontextmanager
 async def joinable(runs: Runs, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A server at which every run can be joined, behind a plain uvicorn: `GET /RUN_ID?starting_after=N`."""
+    """A server at which every run can be joined, behind uvicorn: `GET /RUN_ID?starting_after=N`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -36,7 +51,7 @@ async def joinable(runs: Runs, **options: Any) -> AsyncIterator[httpx.AsyncClien
         await EventStreamResponse(reader, headers={}, **options)(scope, receive, send)
 
     server = uvicorn.Server(
-        uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        uvicorn.Config(app, http=HTTP, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
     )
     listening = listening_socket("127.0.0.1", 0)
     # Inherited by every connection: a slow reader is felt after kilobytes, not megabytes.
@@ -82,6 +97,53 @@ async def test_a_late_reader_and_one_that_comes_back_get_the_bytes_that_the_firs
     assert begun + frames_of(back.text) == frames_of(first.text)
     assert first.text.endswith("data: [DONE]\n\n")
     assert f'"sequence_number":{len(begun)}' in frames_of(back.text)[0]
+
+
+async def test_tokens_that_come_one_by_one_reach_old_clients_and_pipelining_ones_too() -> None:
+    words = [piece for n in range(30) for piece in (Wait(Pause()), f"word{n} ")]
+    runs = some_runs(grace_seconds=30)
+    with anyio.fail_after(40):
+        run = await runs.start(a_request(), RunScope(), graphs=OneGraph(chain(speaking(says(words)))))
+        async with joinable(runs) as client:
+            old, pipelined, whole = await asyncio.gather(
+                sent(client, f"GET /{run.id} HTTP/1.0\r\n\r\n"),
+                sent(
+                    client,
+                    f"GET /{run.id} HTTP/1.1\r\nHost: a\r\n\r\n"
+                    f"GET /{run.id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                ),
+                client.get(f"/{run.id}"),
+            )
+    assert whole.text.count("response.output_text.delta") == 30
+    assert old.partition("\r\n\r\n")[2] == whole.text
+    first, second = map(body_of, pipelined.split("HTTP/1.1 200 OK\r\n")[1:])
+    assert (first, second) == (whole.text, whole.text)
+
+
+class Pause:
+    """Over after a moment in which tokens are not gathered."""
+
+    async def wait(self) -> None:
+        await asyncio.sleep(0.03)
+
+
+async def sent(client: httpx.AsyncClient, request: str) -> str:
+    """What is answered to these bytes, to the end of the connection."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(request.encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.decode()
+
+
+def body_of(answer: str) -> str:
+    """The body of an answer in chunks."""
+    rest, body = answer.partition("\r\n\r\n")[2], ""
+    while True:
+        size, _, rest = rest.partition("\r\n")
+        if not int(size, 16):
+            return body
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
 
 
 async def test_a_reader_whose_write_does_not_return_is_cut_and_holds_up_no_other(

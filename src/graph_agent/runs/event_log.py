@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
@@ -34,6 +34,9 @@ PACKED = 64
 
 TEXT = "response.content_part.added"
 """The event with which a text begins."""
+
+MAY_END = frozenset({*TERMINAL, "error", ""})
+"""The types of events that are, or may be, the last one."""
 
 EXTRA = frozenset({NODE, DOCUMENTS})
 """Events that repeat nothing of an item."""
@@ -69,6 +72,19 @@ class Keeper(Protocol):
 
     def has_more(self) -> None:
         """Events were appended."""
+
+
+class Outlet:
+    """Where a reader's events may go at once, in the call that appends them, instead of through its task.
+
+    To wake a task for a token that comes alone takes as long as to write the token to a socket.
+    """
+
+    __slots__ = ("take",)
+
+    def __init__(self) -> None:
+        self.take: Callable[[Sequence[Entry]], bool] | None = None
+        """Takes a batch, or returns false. Then the task of the reader gets it. It must neither wait nor raise."""
 
 
 class EventLog:
@@ -177,16 +193,17 @@ class EventLog:
         for reader in self._readers:
             reader.wake()
 
-    async def read(self, *, after: int = -1, quiet_seconds: float) -> AsyncIterator[Sequence[Entry]]:
+    async def read(
+        self, *, after: int = -1, quiet_seconds: float, outlet: Outlet | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
         """Yield batches of the events with a number above `after`, until the log ends.
 
         A reader that was busy gets the events that were appended meanwhile in one batch. After each `quiet_seconds`
-        without an event, it gets an empty batch.
+        without an event, it gets an empty batch. What the `outlet` takes while the reader waits is not yielded.
         """
-        at = after + 1
-        reader = _Reader(quiet_seconds)
+        reader = _Reader(after + 1, quiet_seconds, None if outlet is None else self._into(outlet))
         while True:
-            if at >= self._shown:
+            if reader.at >= self._shown:
                 if self._ended:
                     return
                 self._readers.add(reader)
@@ -197,10 +214,29 @@ class EventLog:
                 if not woken:
                     yield ()
                 continue
-            batch = self._between(at, min(at + MOST_AT_ONCE, self._shown))
-            at += len(batch)
+            batch = self._between(reader.at, min(reader.at + MOST_AT_ONCE, self._shown))
+            reader.at += len(batch)
             yield batch
             reader.has_read(tokens=batch[-1].type in TOKENS)
+
+    def _into(self, outlet: Outlet) -> "Callable[[_Reader], bool]":
+        def hand(reader: _Reader) -> bool:
+            """Whether the outlet takes all that the reader waits for. The end of a stream is left to its task."""
+            take, at, end = outlet.take, reader.at, self._shown
+            if take is None or not at < end <= at + MOST_AT_ONCE:
+                return False
+            batch = self._between(at, end)
+            newest = batch[-1].type
+            if newest in TOKENS:
+                if not take(batch):
+                    return False
+            elif newest in MAY_END or not take(batch):
+                return False
+            reader.at = end
+            reader.has_read(tokens=newest in TOKENS)
+            return True
+
+        return hand
 
     def _between(self, first: int, end: int) -> Sequence[Entry]:
         """The entries with the numbers from `first` on and below `end`."""
@@ -231,9 +267,13 @@ class EventLog:
 class _Reader:
     """A reader that waits. A token that comes alone sets no timer and wakes one task, since most of them do."""
 
-    def __init__(self, quiet_seconds: float) -> None:
+    def __init__(self, at: int, quiet_seconds: float, hand: "Callable[[_Reader], bool] | None" = None) -> None:
+        """`hand` hands over what it waits for without waking it, or returns false."""
+        self.at = at
+        """The number of the next event."""
         self._loop = asyncio.get_running_loop()
         self._quiet_seconds = quiet_seconds
+        self._hand = hand
         self._future: asyncio.Future[bool] | None = None
         self._since = 0.0
         self._gathers_until = 0.0
@@ -258,7 +298,8 @@ class _Reader:
 
     def has_read(self, *, tokens: bool) -> None:
         """A batch was read to whose end more tokens may follow."""
-        self._gathers_until = self._loop.time() + GATHER_SECONDS if tokens else 0.0
+        self._since = self._loop.time()
+        self._gathers_until = self._since + GATHER_SECONDS if tokens else 0.0
 
     def wake(self, *, gathers: bool = False) -> None:
         """There is something to read. With `gathers`, it has time."""
@@ -280,5 +321,10 @@ class _Reader:
             self._settle(False)
 
     def _settle(self, woken: bool) -> None:
-        if self._future is not None and not self._future.done():
+        if self._future is None or self._future.done():
+            return
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if not (woken and self._hand is not None and self._hand(self)):
             self._future.set_result(woken)

@@ -13,7 +13,7 @@ from graph_agent.identity.caller import Caller
 from graph_agent.identity.owner import Owner
 from graph_agent.runs.background import Background, BackgroundLimits
 from graph_agent.runs.compacting import Compaction
-from graph_agent.runs.event_log import Entry
+from graph_agent.runs.event_log import Entry, Outlet
 from graph_agent.runs.graph_source import Graphs
 from graph_agent.runs.journal import Journal
 from graph_agent.runs.kept_logs import KeptLogs
@@ -82,8 +82,16 @@ class Activity:
 class Reader:
     """One reader of a run. Iterate over it once, and always call `leave()`."""
 
-    def __init__(self, batches: AsyncIterator[Sequence[Entry]], left: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        batches: AsyncIterator[Sequence[Entry]],
+        left: Callable[[], Awaitable[None]],
+        *,
+        outlet: Outlet | None = None,
+    ) -> None:
         self._batches = batches
+        self.outlet = outlet
+        """Where events may go at once, if that is possible. What it takes is not iterated over."""
         self._left: Callable[[], Awaitable[None]] | None = left
 
     def __aiter__(self) -> AsyncIterator[Sequence[Entry]]:
@@ -434,7 +442,9 @@ class Runs:
         # A run that has ended may be forgotten already. Its log can still be read.
         known = self._known.setdefault(run.id, _Known(run, self._grace_of(run.request)))
         known.reader_came()
-        return Reader(run.batches(after=after, quiet_seconds=quiet_seconds), lambda: self._left(known))
+        outlet = Outlet()
+        batches = run.batches(after=after, quiet_seconds=quiet_seconds, outlet=outlet)
+        return Reader(batches, lambda: self._left(known), outlet=outlet)
 
     def join(self, owner: Caller, run_id: str, *, after: int = -1, quiet_seconds: float = QUIET_SECONDS) -> Reader:
         """Add a reader to a run of this owner, as in `read`. The run may have ended.

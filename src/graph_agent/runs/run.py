@@ -58,7 +58,7 @@ from graph_agent.runs.client_tools import (
     without_secrets,
 )
 from graph_agent.runs.compacting import RunCompaction, without_instructions
-from graph_agent.runs.event_log import Entry, EventLog
+from graph_agent.runs.event_log import Entry, EventLog, Outlet
 from graph_agent.runs.event_writer import EventWriter
 from graph_agent.runs.going_over import TOKENS_PER_DAY, decision_to_go_on, question_to_go_on
 from graph_agent.runs.graph_context import fill_context
@@ -506,10 +506,12 @@ class Run:
         headers = self.request.invocation.server_headers
         return with_hidden_values(secrets_in(headers)) if headers else UNCHANGED
 
-    def batches(self, *, quiet_seconds: float, after: int = -1) -> AsyncIterator[Sequence[Entry]]:
+    def batches(
+        self, *, quiet_seconds: float, after: int = -1, outlet: Outlet | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
         """Yield the events with a number above `after`, in batches, and an empty batch after `quiet_seconds`. Several
-        readers may read at the same time. Each gets every event."""
-        return self._log.read(after=after, quiet_seconds=quiet_seconds)
+        readers may read at the same time. Each gets every event, or its `outlet` does."""
+        return self._log.read(after=after, quiet_seconds=quiet_seconds, outlet=outlet)
 
     async def reply(self) -> dict[str, Any]:
         """Wait for the end and return the whole response object.

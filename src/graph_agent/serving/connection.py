@@ -11,6 +11,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from graph_agent.serving.chunks import CHUNKS, Chunks
 from graph_agent.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -127,6 +128,15 @@ class Connection(H11Protocol):
         super().data_received(data)
         if self.cycle is not before:
             self._stop_waiting()
+
+    def handle_events(self) -> None:
+        """As the base class. The task of a new request, which it makes, has not begun yet."""
+        before = self.cycle
+        super().handle_events()
+        cycle = self.cycle
+        if cycle is not before and cycle is not None and cycle.scope["http_version"] == "1.1":
+            scope: Any = cycle.scope
+            scope["extensions"] = {CHUNKS: Chunks(cycle)}
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As the base class."""

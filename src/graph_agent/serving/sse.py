@@ -14,6 +14,7 @@ from graph_agent.errors import ServiceStopping
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.registry import Reader
+from graph_agent.serving.chunks import CHUNKS, Chunks
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ class EventStreamResponse:
         done: bytes = DONE,
         write_seconds: float = WRITE_SECONDS,
     ) -> None:
-        self._written = written or partial(frames, named=named, numbered=numbered)
+        self._frames = partial(frames, named=named, numbered=numbered)
+        self._written = written or self._frames
         self._done = done
         self._write_seconds = write_seconds
         self._writing_since: float | None = None
@@ -113,6 +115,9 @@ class EventStreamResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._watch()
+        chunks = scope.get("extensions", {}).get(CHUNKS)
+        if self._reader.outlet is not None and chunks is not None and self._written is self._frames:
+            self._reader.outlet.take = partial(self._take, chunks)
         writer = self._writer = asyncio.ensure_future(self._write(send))
         leaver = asyncio.ensure_future(disconnected(receive))
         try:
@@ -131,6 +136,11 @@ class EventStreamResponse:
             # First: the run must stop even if one of the tasks takes long to end.
             await self._reader.leave()
             await asyncio.gather(writer, leaver, return_exceptions=True)
+
+    def _take(self, chunks: Chunks, batch: Sequence[Entry]) -> bool:
+        """Write events while the writer waits for them, if the client reads."""
+        body = self._frames(batch)
+        return len(body) <= PIECE and chunks.write(body)
 
     async def _write(self, send: Send) -> None:
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self._headers})
