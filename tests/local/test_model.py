@@ -74,12 +74,19 @@ class ScriptedDecoder:
         words = self._replies.pop(0).split(" ")
         try:
             for number, word in enumerate(words):
-                yield Piece(text=word if number == 0 else f" {word}")
+                text = word if number == 0 else f" {word}"
+                yield Piece(text=text, probabilities=_told(text) if parameters.get("n_probs") else ())
             yield Piece(text="", stopped=self._stopped, prompt_tokens=7, cached_tokens=5, output_tokens=len(words))
         finally:
             self.closed.set()
 
     async def aclose(self) -> None: ...
+
+
+def _told(text: str) -> list[dict[str, Any]]:
+    """A token as llama.cpp tells it, and the likeliest ones in its place."""
+    tokens = [{"id": 1, "token": one, "logprob": -0.5, "bytes": [*one.encode()]} for one in (text, "other")]
+    return [{**tokens[0], "top_logprobs": tokens}]
 
 
 async def answer(decoder: ScriptedDecoder, *messages: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
@@ -259,6 +266,46 @@ async def upstream(reply: Response, received: list[Any]) -> list[dict[str, Any]]
     transport = httpx.ASGITransport(app)
     model = UpstreamModel("http://upstream/v1", model="big", api_key="k", transport=transport)
     return [chunk async for chunk in model.stream_chat({"messages": [ASKED], "model": "local-model"})]
+
+
+def told_tokens(chunks: Sequence[dict[str, Any]]) -> list[list[Any] | None]:
+    """The tokens of each text, with the likeliest ones in their place."""
+    told = [choice["logprobs"] for one in chunks for choice in one["choices"] if choice["delta"].get("content")]
+    return [
+        one and [(token["token"], [other["token"] for other in token["top_logprobs"]]) for token in one["content"]]
+        for one in told
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "likeliest", "read"),
+    [({"logprobs": True, "top_logprobs": 2}, ["no", "other"], 2), ({"logprobs": True}, [], 1)],
+)
+async def test_the_probabilities_of_a_text_are_told_with_it(
+    asked: dict[str, Any], likeliest: list[str], read: int
+) -> None:
+    decoder = ScriptedDecoder("no")
+    chunks = await answer(decoder, ASKED, **asked)
+    assert told_tokens(chunks) == [[("no", likeliest)]]
+    assert decoder.parameters[0]["n_probs"] == read
+    whole = Completion()
+    for chunk in chunks:
+        whole.add(chunk)
+    [token] = whole.reply()["choices"][0]["logprobs"]["content"]
+    assert (token["token"], token["logprob"], token["bytes"]) == ("no", -0.5, [*b"no"])
+
+
+async def test_nobody_who_does_not_ask_for_probabilities_is_told_them() -> None:
+    decoder = ScriptedDecoder("no")
+    assert told_tokens(await answer(decoder, ASKED, top_logprobs=2)) == [None]
+    assert "n_probs" not in decoder.parameters[0]
+
+
+async def test_the_tokens_of_calls_that_are_not_made_are_not_told_with_the_text_after_them() -> None:
+    decoder = ScriptedDecoder(calls_json("x"), "x is a letter")
+    chunks = await answer(decoder, ASKED, *called("x"), tools=[SEARCH], logprobs=True)
+    tokens = [token for one in told_tokens(chunks) for token, _ in one or ()]
+    assert "".join(tokens) == "".join(texts(chunks)) == "x is a letter"
 
 
 async def test_an_upstream_server_gets_the_request_with_its_own_model() -> None:

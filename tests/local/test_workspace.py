@@ -410,6 +410,8 @@ ASK = '"columns": ["text"], "query_text": "blue"'
         (CHAT, f'{{"model": "local-model", {HELLO}, "stream": "yes"}}', "stream"),
         (CHAT, f'{{"model": "local-model", {HELLO}, "max_tokens": -1}}', "max_tokens"),
         (CHAT, f'{{"model": "local-model", {HELLO}, "temperature": "hot"}}', "temperature"),
+        (CHAT, f'{{"model": "local-model", {HELLO}, "logprobs": "all"}}', "logprobs"),
+        (CHAT, f'{{"model": "local-model", {HELLO}, "logprobs": true, "top_logprobs": 21}}', "top_logprobs"),
         (CHAT, f'{{"model": "local-model", {HELLO}, "tools": [{{"name": "x"}}]}}', "tools"),
         (CHAT, f'{{"model": 5, {HELLO}}}', "model"),
         (CHAT, f'{{"model": "local-minilm", {HELLO}}}', "local-minilm"),

@@ -62,6 +62,9 @@ class ChatRequest:
     schema: Schema | None
     """The JSON schema that a text answer must follow."""
 
+    likeliest: int | None = None
+    """How many of the likeliest tokens are told with each token of a text; None tells no probabilities."""
+
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Self:
         """Read a body. The caller has checked the types of its fields.
@@ -79,6 +82,7 @@ class ChatRequest:
             max_tokens=body.get("max_tokens") or body.get("max_completion_tokens") or DEFAULT_OUTPUT,
             sampling=dict(_sampling(body)),
             schema=_response_schema(body.get("response_format")),
+            likeliest=body.get("top_logprobs") or 0 if body.get("logprobs") else None,
         )
 
 

@@ -3,13 +3,16 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graph_agent.local.model.chat_request import Call
 
 Chunk = dict[str, Any]
+Token = dict[str, Any]
+"""A token with its probability, in OpenAI's form."""
+
 FinishReason = Literal["stop", "length", "tool_calls"]
 
 PIECE_CHARACTERS = 24
@@ -28,9 +31,9 @@ class ChunkWriter:
         """The first chunk, which has the role."""
         return self._choice({"role": "assistant", "content": ""})
 
-    def text(self, text: str) -> Chunk:
-        """A piece of the answer."""
-        return self._choice({"content": text})
+    def text(self, text: str, tokens: Sequence[Token] | None = None) -> Chunk:
+        """A piece of the answer, and its tokens with their probabilities if they are asked for."""
+        return self._choice({"content": text}, logprobs=None if tokens is None else {"content": [*tokens]})
 
     def calls(self, calls: Sequence[Call]) -> Iterator[Chunk]:
         """The chunks of each call: its id and name once, then its arguments in pieces."""
@@ -61,12 +64,26 @@ class ChunkWriter:
     def _call(self, index: int, call: dict[str, Any]) -> Chunk:
         return self._choice({"tool_calls": [{"index": index} | call]})
 
-    def _choice(self, delta: dict[str, Any], reason: FinishReason | None = None) -> Chunk:
-        return self._chunk([{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}])
+    def _choice(
+        self, delta: dict[str, Any], reason: FinishReason | None = None, *, logprobs: dict[str, Any] | None = None
+    ) -> Chunk:
+        return self._chunk([{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": logprobs}])
 
     def _chunk(self, choices: list[dict[str, Any]]) -> Chunk:
         head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
         return head | {"choices": choices}
+
+
+def tokens_told(probabilities: Sequence[Mapping[str, Any]], likeliest: int) -> list[Token]:
+    """Tokens of llama.cpp in OpenAI's form, each with so many of the likeliest ones."""
+    return [
+        _token(one) | {"top_logprobs": [_token(other) for other in (one.get("top_logprobs") or ())[:likeliest]]}
+        for one in probabilities
+    ]
+
+
+def _token(one: Mapping[str, Any]) -> Token:
+    return {"token": one["token"], "logprob": one["logprob"], "bytes": one["bytes"]}
 
 
 def completion_as_chunks(completion: Any) -> list[Chunk]:

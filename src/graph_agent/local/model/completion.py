@@ -19,15 +19,19 @@ class Completion:
     _pieces: CallReader = field(default_factory=CallReader)
     _finish_reason: str | None = None
     _usage: Json | None = None
+    _tokens: list[Any] | None = None
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk.get("choices") or ():
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
             self._add_delta(choice.get("delta") or {})
+            if tokens := (choice.get("logprobs") or {}).get("content"):
+                self._tokens = [*(self._tokens or ()), *tokens]
 
     def reply(self) -> Json:
-        choice = {"index": 0, "message": self._message(), "logprobs": None, "finish_reason": self._finish_reason}
+        logprobs = None if self._tokens is None else {"content": self._tokens}
+        choice = {"index": 0, "message": self._message(), "logprobs": logprobs, "finish_reason": self._finish_reason}
         reply: Json = {"object": "chat.completion", "choices": [choice]}
         return reply if self._usage is None else {**reply, "usage": self._usage}
 

@@ -51,6 +51,9 @@ class Piece:
     """A piece of text. The last piece also has the reason for the stop and the token counts."""
 
     text: str
+    probabilities: Sequence[Mapping[str, Any]] = ()
+    """The tokens of the text with their probabilities, as llama.cpp tells them if it is asked for `n_probs`."""
+
     stopped: Stopped | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -300,13 +303,14 @@ async def _pieces(answer: httpx.Response, tokens: Tokens) -> AsyncGenerator[Piec
         if event["stop"]:
             yield _last_piece(event)
             return
-        yield Piece(text=event["content"])
+        yield Piece(text=event["content"], probabilities=event.get("completion_probabilities") or ())
     raise LocalModelFailed("the local model broke off the answer; restart the workspace")
 
 
 def _last_piece(event: Mapping[str, Any]) -> Piece:
     return Piece(
         text=event["content"],
+        probabilities=event.get("completion_probabilities") or (),
         stopped="length" if event["stop_type"] == "limit" else "end",
         prompt_tokens=event["tokens_evaluated"],
         cached_tokens=event["timings"]["cache_n"],

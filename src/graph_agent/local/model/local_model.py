@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 from graph_agent.errors import PromptTooLong
 from graph_agent.local.model.chat_request import AnswerKind, Call, ChatRequest, Message, calls_in, current_turn
-from graph_agent.local.model.chunks import Chunk, ChunkWriter
+from graph_agent.local.model.chunks import Chunk, ChunkWriter, Token, tokens_told
 from graph_agent.local.model.constrained_calls import ReplyReader, reply_grammar
 from graph_agent.local.model.engine import Engine, EngineOptions, Piece, Turn
 from graph_agent.local.model.prompt_trimming import trim_once
@@ -52,13 +52,21 @@ class _Reply:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    untold: list[Mapping[str, Any]] = field(default_factory=list)
+    """The tokens since the last text, with their probabilities."""
 
     def add(self, piece: Piece) -> None:
+        self.untold += piece.probabilities
         self.cut_off = piece.stopped == "length"
         if piece.prompt_tokens and not self.prompt_tokens:
             # A second attempt has the same prompt, and says only what the first one has read.
             self.prompt_tokens, self.cached_tokens = piece.prompt_tokens, piece.cached_tokens
         self.output_tokens += piece.output_tokens
+
+    def told(self, likeliest: int | None) -> list[Token] | None:
+        """The tokens of the text that is about to be told; None if nobody asked for them."""
+        tokens, self.untold = self.untold, []
+        return None if likeliest is None else tokens_told(tokens, likeliest)
 
     def ending(self, chunks: ChunkWriter) -> Iterator[Chunk]:
         yield from chunks.calls(self.calls)
@@ -107,7 +115,7 @@ class LocalModel:
         yield chunks.start()
         async with aclosing(self._texts(prompt, request, reply)) as texts:
             async for text in texts:
-                yield chunks.text(text)
+                yield chunks.text(text, reply.told(request.likeliest))
         for chunk in reply.ending(chunks):
             yield chunk
 
@@ -167,8 +175,13 @@ class LocalModel:
         self, prompt: str, request: ChatRequest, answer: AnswerKind, reply: _Reply
     ) -> AsyncGenerator[str, None]:
         tools = () if answer == "text" else request.callable_tools
+        # Without the tokens of calls that are not told, after which this is the second attempt.
+        reply.untold = []
         beginning = await self._beginning(request)
         parameters = {**request.sampling, "n_predict": request.max_tokens}
+        if request.likeliest is not None:
+            # llama.cpp tells no probabilities for 0.
+            parameters["n_probs"] = max(1, request.likeliest)
         if request.tools or request.schema:
             parameters["grammar"] = reply_grammar(tools, answer, request.schema)
         reader = ReplyReader(tools)

@@ -19,6 +19,10 @@ MOST_TOKENS = 1_000_000
 """Largest `max_tokens` that is accepted. It only rules out values that cannot be meant."""
 
 
+MOST_LIKELIEST = 20
+"""Largest `top_logprobs`, as in OpenAI's API."""
+
+
 class ChatBackend(Protocol):
     """A chat model. Closing or cancelling the iterator must stop the work behind it."""
 
@@ -118,6 +122,9 @@ def check_chat(body: Mapping[str, Any]) -> None:
         raise bad_request("'stream' must be true or false.")
     whole_number(body, "max_tokens", default=1, least=1, most=MOST_TOKENS)
     number(body, "temperature", default=0.0)
+    if body.get("logprobs") not in (None, True, False):
+        raise bad_request("'logprobs' must be true or false.")
+    whole_number(body, "top_logprobs", default=0, least=0, most=MOST_LIKELIEST)
     check_tools(body.get("tools"))
 
 
