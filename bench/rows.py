@@ -114,6 +114,20 @@ ROWS = (
         path="/stream",
         token=DELTA,
     ),
+    *(
+        Row(
+            name=f"floor-{name}",
+            label=f"the floor, with LangGraph's saver for {label}",
+            arguments=("-m", "bench.servers.floor"),
+            path="/stream",
+            token=DELTA,
+            environ={"BENCH_SAVER": place},
+        )
+        for name, label, place in (
+            ("sqlite", "SQLite", "sqlite:{folder}/floor.sqlite"),
+            ("postgres", "PostgreSQL", "{postgres}"),
+        )
+    ),
     Row(
         # AgentServer records one span for each request, with or without autolog.
         name="agentserver",

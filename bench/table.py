@@ -171,12 +171,13 @@ def goals(results: Mapping[str, Result]) -> list[Goal]:
 
 
 def _storing(results: Mapping[str, Result]) -> Iterator[Goal]:
-    for name, least, label in (("sqlite", 0.8, "SQLite"), ("postgres", 0.6, "PostgreSQL")):
-        stored, free = results.get(f"graph-agent-{name}"), results.get("graph-agent")
-        if stored is not None and free is not None:
-            found = ratio(stored, free, tokens)
+    # Compared with turns that are not stored, a store would look slower whenever these become faster.
+    for name, least, label in (("sqlite", 1.3, "SQLite"), ("postgres", 1.0, "PostgreSQL")):
+        ours, floor = results.get(f"graph-agent-{name}"), results.get(f"floor-{name}")
+        if ours is not None and floor is not None:
+            found = ratio(ours, floor, tokens)
             yield Goal(
-                f"stored in {label}, token events/s ≥ {least} x those of turns that are not",
+                f"stored in {label}, token events/s ≥ {least} x those of the floor with LangGraph's saver",
                 found,
                 found >= least,
                 " x",

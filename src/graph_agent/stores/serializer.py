@@ -1,5 +1,6 @@
 """How LangGraph's savers write values into checkpoints, and which of our types they make again when they read one."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,8 +13,9 @@ NAMED_AT = 2
 """Where the name of the module begins in an encoded object: after the heads of an array and of a short text."""
 
 
+@cache
 def checkpoint_serializer() -> "JsonPlusSerializer":
-    """A serializer that knows our types, and treats all others as LangGraph does by default.
+    """The serializer of all runs. It knows our types, and treats all others as LangGraph does by default.
 
     A list of allowed types would forbid those of other people's graphs; without a list, LangGraph warns of every type,
     also of ours.
