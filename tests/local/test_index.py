@@ -303,6 +303,23 @@ def test_the_hybrid_score_is_the_mean_of_meaning_and_words(index: Index) -> None
     assert both == pytest.approx((meaning + words) / 2)
 
 
+def test_of_two_passages_that_fit_alike_the_one_on_a_page_about_the_subject_comes_first(
+    tmp_path: Path, embedder: RecordingEmbedder
+) -> None:
+    about = "# Bread\n\n## Loaf\n\nSourdough rises slowly.\n\n## Dough\n\nSourdough and flour are mixed.\n"
+    aside = "# Travel\n\n## Loaf\n\nSourdough rises slowly.\n\n## Trains\n\nThe station opens early.\n"
+    for name, text in {"a-travel.md": aside, "bread.md": about}.items():
+        (tmp_path / name).write_text(text)
+    with Index.open(tmp_path / "index.db", embedder) as index:
+        index.sync([tmp_path / "a-travel.md", tmp_path / "bread.md"])
+        for changed in (False, True):
+            hits = index.search("sourdough rises slowly", k=2)
+            assert [hit.chunk.doc_uri.partition("#")[0] for hit in hits] == ["bread.md", "a-travel.md"], changed
+            # Also after a change, when the vectors of the other documents are not read again.
+            (tmp_path / "a-travel.md").write_text(aside + "\n## Buses\n\nNone.\n")
+            index.sync([tmp_path / "a-travel.md", tmp_path / "bread.md"])
+
+
 def test_a_query_about_something_else_scores_low(index: Index) -> None:
     assert index.search("capital of Mongolia", min_score=0.3) == []
     assert index.search("the of and", query_type="FULL_TEXT") == []

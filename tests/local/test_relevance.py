@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graph_agent.local.index.relevance import best, coverage
+from graph_agent.local.index.relevance import best, coverage, with_neighbors
 from graph_agent.local.index.words import query_words
 
 COMMON, RARE, UNKNOWN = np.array([0, 1, 2, 3, 4, 5, 6, 7]), np.array([8]), np.array([], dtype=np.int64)
@@ -32,3 +32,19 @@ def test_the_best_leave_out_what_is_not_allowed_and_what_scores_nothing() -> Non
     allowed = np.array([True, False, True, True, True])
     assert best(scores, allowed, 3).tolist() == [4, 0, 3]
     assert best(scores, allowed, 2).tolist() == [4, 0]
+
+
+def test_a_passage_beside_one_that_fits_is_raised_and_one_beside_nothing_is_lowered() -> None:
+    scores = np.array([0.4, 0.5, 0.0, 0.5, 0.1], dtype=np.float32)
+    first = np.array([True, False, False, True, False])
+    raised = with_neighbors(scores, first)
+    assert raised[0] > 0.4
+    assert raised[1] > raised[3]
+    assert raised[3] < 0.5
+
+
+def test_a_passage_of_another_document_is_not_beside_it_and_a_document_of_one_passage_keeps_its_score() -> None:
+    scores = np.array([0.9, 0.3, 1.0, 1.0], dtype=np.float32)
+    first = np.array([True, True, True, False])
+    assert with_neighbors(scores, first).tolist() == pytest.approx([0.9, 0.3, 1.0, 1.0])
+    assert with_neighbors(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool)).tolist() == []

@@ -40,8 +40,8 @@ FIRST_OF_PART = 2
 """Passages that each part of a question gets among those that are shown. What a part finds alone stands behind
 everything that two queries find, and would be cut off."""
 
-DEPTH = 3
-"""Passages that each query is asked for, in place of one that is shown."""
+DEPTH = 2
+"""Passages that each query is asked for, in place of one that is shown. With 3 and 5 no more was found."""
 
 FIRST_PLACES = 5
 """How slowly the worth of a place falls: the first place is worth 1/6, the second 1/7. The smaller, the more the

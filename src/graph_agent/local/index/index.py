@@ -13,7 +13,7 @@ from graph_agent.local.documents.chunks import Chunk
 from graph_agent.local.documents.reader_process import DocumentReader
 from graph_agent.local.index.embedder import Embedder, Vector, unit
 from graph_agent.local.index.filters import where
-from graph_agent.local.index.relevance import Scores, best, cosines, coverage, mixed
+from graph_agent.local.index.relevance import Scores, best, cosines, coverage, mixed, with_neighbors
 from graph_agent.local.index.store import Embeddings, IndexStore
 from graph_agent.local.index.synchronization import IndexReport, OnProgress, Paths, Progress, Synchronization
 from graph_agent.local.index.words import latin_share, query_words
@@ -118,6 +118,8 @@ class Index:
         with self._store.snapshot():
             embeddings = self._store.embeddings()
             scores = self._scores(embeddings, text or "", words, embedded)
+            if query_type == "HYBRID":
+                scores = with_neighbors(scores, embeddings.first)
             allowed = scores >= min_score
             if filters:
                 allowed &= embeddings.marked(self._store.matching(condition))

@@ -8,6 +8,13 @@ The score of a hybrid query is the mean of two halves:
 
 The embedding model knows English only, so the cosine counts little for a query that is not in Latin letters.
 
+The passages beside it in the document then count a little: where two in a row fit a query, the text is about it. Else a
+single passage that shares a few words with the query by chance comes before the page on the subject. On 96 questions
+for tuning about two sets of documents, each asked in full and in three words, the flagship's first five passages had
+all documents in 166 of 192 searches without it and in 177 with it (MRR .68 and .72); of 30 in other words than the
+documents', in 17 and 21. Twice as much, a larger neighborhood, the mean of the document's best passages, a larger
+weight of the cosine, and a query that is mixed with its first results found no more.
+
 Passages are ranked by their score, so a threshold means the same in every query. On 43 questions (18 of them
 paraphrases) about 273 passages of technical notes this ranked better than reciprocal rank fusion with k = 60:
 
@@ -33,6 +40,13 @@ Positions = NDArray[np.integer[Any]]
 
 NEAR = 0.5
 """Weight of a passage that contains a word only as a part of another."""
+
+
+BESIDE = 0.25
+"""How much the passages beside a passage raise or lower its score."""
+
+USUAL = 2 / 3
+"""Share of a passage's score that the better of the passages beside it usually has."""
 
 
 def coverage(holders: Mapping[str, Positions], total: int, *, near: Mapping[str, Positions] | None = None) -> Scores:
@@ -74,6 +88,22 @@ def mixed(by_meaning: Scores, by_words: Scores, *, meaning: float) -> Scores:
     """The weighted mean of the two scores. `meaning` is the weight of the first, from 0 to 1."""
     scores: Scores = np.float32(meaning) * by_meaning + np.float32(1 - meaning) * by_words
     return scores
+
+
+def with_neighbors(scores: Scores, first: NDArray[np.bool_]) -> Scores:
+    """The scores, raised where the better of the passages beside a passage fits more than usual, and else lowered.
+
+    The passages are in the order of their documents, and `first` marks the first one of each document. A document of
+    one passage keeps its score.
+    """
+    before, after = np.zeros_like(scores), np.zeros_like(scores)
+    before[1:] = np.where(first[1:], 0.0, scores[:-1])
+    after[:-1] = np.where(first[1:], 0.0, scores[1:])
+    usual = np.float32(USUAL) * scores
+    alone = first & np.append(first[1:], True)
+    beside = np.where(alone, usual, np.maximum(before, after))
+    raised: Scores = np.clip(scores + np.float32(BESIDE) * (beside - usual), 0.0, 1.0)
+    return raised
 
 
 def best(scores: Scores, allowed: NDArray[np.bool_], count: int) -> Positions:

@@ -42,11 +42,13 @@ class IndexedFile:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """All vectors in memory, ordered by the row ids of their chunks."""
+    """All vectors in memory, ordered by the row ids of their chunks: document by document, each in its own order."""
 
     generation: int
     ids: NDArray[np.int64]
     vectors: Vectors
+    first: NDArray[np.bool_]
+    """Which of the chunks are the first of their documents."""
 
     @property
     def size(self) -> int:
@@ -226,18 +228,21 @@ class IndexStore:
     def _read_embeddings(self, generation: int) -> Embeddings:
         ids = np.sort(self._ids("SELECT id FROM chunks", []))
         vectors = np.empty((len(ids), self._dimension), dtype=np.float32)
+        first = np.empty(len(ids), dtype=bool)
         known = self._embeddings
         # Row ids are never used again, so a chunk that was read before is the same.
         last = int(known.ids[-1]) if known is not None and known.size else -1
         new = int(np.searchsorted(ids, last, side="right"))
         if known is not None and new:
-            vectors[:new] = known.vectors[known.positions(ids[:new])]
+            kept = known.positions(ids[:new])
+            vectors[:new], first[:new] = known.vectors[kept], known.first[kept]
         # Not all at once: 125,000 vectors are 190 MB.
         with self._lock, explain_sqlite_errors(self._path):
-            rows = self._connection.execute("SELECT vector FROM chunks WHERE id > ? ORDER BY id", [last])
-            for at, (vector,) in enumerate(rows, start=new):
+            rows = self._connection.execute("SELECT vector, position FROM chunks WHERE id > ? ORDER BY id", [last])
+            for at, (vector, position) in enumerate(rows, start=new):
                 vectors[at] = np.frombuffer(vector, dtype=np.float32)
-        return Embeddings(generation, ids, vectors)
+                first[at] = position == 0
+        return Embeddings(generation, ids, vectors, first)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         with self._lock, explain_sqlite_errors(self._path):
