@@ -7,10 +7,11 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 
 from graph_agent.errors import GraphNotLoaded
+from graph_agent.quick_routers import decide_at_once
 
 
 def servable_graph(graph: Any, *, name: str, variable: str) -> Pregel[Any, Any, Any, Any]:
-    """Return the graph, and compile it if it is not compiled.
+    """Return the graph, and compile it if it is not compiled. From now on, its quick routers need no thread.
 
     Raises:
         GraphNotLoaded: this is not a graph, or it cannot be served; the message says what to change.
@@ -33,6 +34,7 @@ def servable_graph(graph: Any, *, name: str, variable: str) -> Pregel[Any, Any, 
             "LangGraph Studio each attach their own",
             param=name,
         )
+    decide_at_once(graph)
     return graph
 
 

@@ -39,6 +39,7 @@ from graph_agent.nodes.node import Node
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
 from graph_agent.nodes.tool_sources import available_tools, tool_name_of
+from graph_agent.quick_routers import quick
 from graph_agent.redaction import redact
 from graph_agent.summaries import is_summary
 from graph_agent.threads import run_giving_way
@@ -282,6 +283,7 @@ def requested_nodes(
     `retrieval` is the name of the search tool.
     """
 
+    @quick
     def next_nodes(state: NodeState) -> list[Literal["retriever", "tools", "__end__"]]:
         names = {call["name"] for call in requested_calls(state["messages"])}
         wanted: list[Literal["retriever", "tools", "__end__"]] = []

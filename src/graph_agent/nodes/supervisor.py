@@ -26,6 +26,7 @@ from graph_agent.nodes.handoff import (
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import answer_update, requested_calls, results_of_turn
+from graph_agent.quick_routers import quick
 from graph_agent.tool_call_policy import with_unique_ids
 
 SUPERVISOR = "supervisor"
@@ -99,6 +100,7 @@ def make_supervisor(
     return supervise
 
 
+@quick
 def route_handoffs(state: NodeState) -> list[str]:
     """The router after the supervisor: to all agents it handed off to, or to the end if it answered."""
     calls = requested_calls([message for message in state["messages"] if isinstance(message, AIMessage)])
@@ -110,6 +112,7 @@ def route_handoffs(state: NodeState) -> list[str]:
     return list(dict.fromkeys(targets)) or [SUPERVISOR]
 
 
+@quick
 def hand_back(state: NodeState) -> str:
     """The router after each agent: to the supervisor if it waits for the answer, else to the end."""
     last = state["messages"][-1]

@@ -1,0 +1,52 @@
+"""Routers that decide on the event loop.
+
+LangGraph lets a thread decide at each conditional edge whose function is synchronous, because that may wait for
+something. To hand a decision to a thread and back takes longer than most routers take to decide.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from langgraph.pregel import Pregel
+
+MARK = "decides_at_once"
+"""The attribute of a router that only looks at the state."""
+
+AnyRouter = TypeVar("AnyRouter", bound=Callable[..., Any])
+
+
+def quick(router: AnyRouter) -> AnyRouter:
+    """Mark a router that takes microseconds and waits for nothing."""
+    setattr(router, MARK, True)
+    return router
+
+
+def decide_at_once(graph: "Pregel[Any, Any, Any, Any]") -> None:
+    """Let the quick routers of a graph decide where it runs, and those of the graphs within it.
+
+    LangGraph's `tools_condition` is one. Other routers decide in a thread as before. Graphs may also be run without an
+    event loop, where nothing changes.
+    """
+    for one in (graph, *(inner for _, inner in graph.get_subgraphs(recurse=True))):
+        branches = getattr(getattr(one, "builder", None), "branches", {})
+        for branch in [branch for named in branches.values() for branch in named.values()]:
+            router = getattr(branch.path, "func", None)
+            if router is not None and hasattr(branch.path, "afunc") and _is_quick(router):
+                branch.path.afunc = _at_once(router)
+
+
+def _is_quick(router: Callable[..., Any]) -> bool:
+    # Whoever uses it has imported it.
+    prebuilt = sys.modules.get("langgraph.prebuilt.tool_node")
+    return getattr(router, MARK, False) or (prebuilt is not None and router is prebuilt.tools_condition)
+
+
+def _at_once(router: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(router)
+    async def decide(*given: Any, **named: Any) -> Any:
+        return router(*given, **named)
+
+    return decide
