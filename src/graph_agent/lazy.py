@@ -16,15 +16,20 @@ between their import locks by returning half-initialized modules.
 """
 
 
-NEW_OBJECTS = 5_000
+NEW_OBJECTS = 20_000
 """How many more objects than before start a collection of the youngest ones. Imports make a million objects that stay,
 and with Python's default of 700 a quarter of their time goes into looking for garbage among them. A run makes a few
 thousand that need no collector, and would be interrupted several times, also before its first token."""
 
+OLDER, OLDEST = 25, 2
+"""Each how many of these collections look at older objects too, and each how many of those at all objects. The chunks
+of the tokens of a model's answer stay until it is complete, and are freed then without a collector. With Python's
+default of 10, most of them are looked at twice, and all of them together while the streams wait."""
+
 
 def collect_garbage_less_often() -> None:
     """Let Python look for garbage less often. Call it only in processes of graph-agent itself."""
-    gc.set_threshold(max(NEW_OBJECTS, gc.get_threshold()[0]), *gc.get_threshold()[1:])
+    gc.set_threshold(max(NEW_OBJECTS, gc.get_threshold()[0]), OLDER, OLDEST)
 
 
 def keep_mlflow_offline() -> None:

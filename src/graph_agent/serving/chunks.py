@@ -1,5 +1,6 @@
 """Pieces of an answer's body that are written at once, past the tasks between an app and its connection."""
 
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ class Chunks:
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: "RequestResponseCycle") -> None:
-        self._cycle = cycle
+        # Its scope has this: without a collector, neither would be freed.
+        self._cycle = weakref.ref(cycle)
 
     def write(self, body: bytes) -> bool:
         """Write a piece of a body whose length was not declared. Returns false if it cannot be written now: the app
         then sends it as usual, and waits."""
-        cycle = self._cycle
+        cycle = self._cycle()
         if (
             not body
+            or cycle is None
             or cycle.flow.write_paused
             or cycle.disconnected
             or not cycle.response_started

@@ -128,6 +128,9 @@ class EventStreamResponse:
                     writer.result()
         finally:
             self._over, self._writer = True, None
+            if self._reader.outlet is not None:
+                # Otherwise this would hold itself, and the run.
+                self._reader.outlet.take = None
             for timer in (self._timer, self._watching):
                 if timer is not None:
                     timer.cancel()
