@@ -21,7 +21,7 @@ from graph_agent.errors import AgentError, BadSetting
 from graph_agent.identity.user_token import user_token
 from graph_agent.models.model_errors import EMPTY, InvalidModelAnswer, ModelCall, model_error
 from graph_agent.models.providers import RETRIES, ModelName, connect_model, disconnect
-from graph_agent.models.request_options import with_request_options
+from graph_agent.models.request_options import PASSED, with_request_options
 from graph_agent.models.usage import UsageDeltas
 from graph_agent.threads import run_in_call_thread
 
@@ -69,6 +69,15 @@ class DeferredChatModel(BaseChatModel):
     @property
     def _chosen(self) -> ModelName:
         return ModelName.parse(self.name or default_model(current_app()))
+
+    @property
+    def may_tell_probabilities(self) -> bool:
+        """Whether the provider's models take `logprobs` of OpenAI's chat completions. An endpoint may refuse it."""
+        try:
+            return self._chosen.provider in PASSED and not self.parameters.get("use_responses_api")
+        except AgentError:
+            # The call itself raises the same error.
+            return False
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         # Traces name the call's span by these.

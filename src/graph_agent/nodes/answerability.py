@@ -4,11 +4,17 @@ The model decides in a separate call, as a small model never declines. Both requ
 an endpoint that keeps what it has read, such as the local model, reads the passages once.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from graph_agent.app_context import PerApp
+from graph_agent.errors import ModelFailed
+from graph_agent.models.deferred import DeferredChatModel
 
 # These prompts are measured with small models: `make eval` shows the effect of a changed word.
 ROLE = "You check whether documentation answers a question."
@@ -36,6 +42,28 @@ LONGEST_EARLIER = 300
 """Characters of each: enough to show the topic."""
 
 
+LIKELIEST = 8
+"""Likeliest first tokens that are asked for: `Yes`, `No`, and other spellings of both."""
+
+LEAST_TOLD = 0.1
+"""Probability of yes and no together, below which the reply is about something else and says nothing of either."""
+
+LEAST_SURE = 0.6
+"""Probability of yes from which a question is answered.
+
+With Qwen2.5-Coder-1.5B over this project's documentation and another project's, of 17 questions just outside the
+documents 14 are declined so, and 27 of 28 inside them are answered. By the model's word alone it is 12 and 27, and by a
+probability of 0.6 without the score 14 and 24.
+"""
+
+GOOD_SCORE = 0.5
+"""The best score of the passages, from which it makes up for some doubt. A worse one adds none: a question in other
+words than the passages, or in another language, has low scores although they answer it."""
+
+SCORE_WEIGHT = 0.5
+"""What a score above `GOOD_SCORE` counts, in place of probability."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """A question, and what a turn has found about it."""
@@ -49,6 +77,9 @@ class Evidence:
     role: str = ROLE
     """What the model is, in the words of a system message."""
 
+    best_score: float | None = None
+    """The highest score of the passages, 0 to 1, if the search gives scores."""
+
     @property
     def instructions(self) -> str:
         """The system message of both requests: the role, and the end of the conversation."""
@@ -60,14 +91,76 @@ class Evidence:
         return f"{EVIDENCE.format(passages=self.passages, question=self.question)}{request}"
 
 
-async def is_answerable(evidence: Evidence, *, model: BaseChatModel) -> bool:
-    """Whether `model` says that the passages contain the answer. Anything but a clear no counts as yes.
+class AnswerCheck:
+    """Asks one model whether passages answer a question.
 
-    The call is tagged `nostream`, as its output is not part of the answer.
+    A small model says yes to nearly every question that is about the subject of the passages. How sure it is tells
+    more. So its endpoint is asked for the probability of its words, if it knows that parameter, and a search that found
+    what fits the question well makes up for some doubt.
     """
-    asked = [SystemMessage(evidence.instructions), HumanMessage(evidence.asking(REQUEST))]
-    reply = await model.ainvoke(asked, {"tags": ["nostream"]}, max_tokens=4)
-    return not reply.text.strip().lower().startswith("no")
+
+    def __init__(self, model: BaseChatModel) -> None:
+        self._model = model
+        # Apps may use different models.
+        self._learned: PerApp[_Learned] = PerApp(_Learned)
+
+    async def is_answerable(self, evidence: Evidence) -> bool:
+        """Whether the passages contain the answer.
+
+        Without probabilities, anything but a clear no counts as yes. The call is tagged `nostream`, as its output is
+        not part of the answer.
+        """
+        reply = await self._reply([SystemMessage(evidence.instructions), HumanMessage(evidence.asking(REQUEST))])
+        sure = probability_of_yes(reply)
+        if sure is None:
+            return not reply.text.strip().lower().startswith("no")
+        if evidence.best_score is None:
+            return sure >= 1 / 2
+        return sure + SCORE_WEIGHT * max(0.0, evidence.best_score - GOOD_SCORE) >= LEAST_SURE
+
+    async def _reply(self, messages: Sequence[BaseMessage]) -> AIMessage:
+        if isinstance(self._model, DeferredChatModel) and self._model.may_tell_probabilities:
+            learned = self._learned()
+            if not learned.refused:
+                try:
+                    return await self._asked(messages, logprobs=True, top_logprobs=LIKELIEST)
+                except ModelFailed as error:
+                    # Its subclasses say that the endpoint has no time or the conversation is too long.
+                    if type(error) is not ModelFailed:
+                        raise
+                reply = await self._asked(messages)
+                learned.refused = True
+                return reply
+        return await self._asked(messages)
+
+    async def _asked(self, messages: Sequence[BaseMessage], **more: Any) -> AIMessage:
+        return await self._model.ainvoke(list(messages), {"tags": ["nostream"]}, max_tokens=4, **more)
+
+
+class _Learned:
+    """What an endpoint has shown that it does not know."""
+
+    refused = False
+
+
+def probability_of_yes(reply: AIMessage) -> float | None:
+    """How sure the model is of yes and not of no, from the first token of its reply; None if it does not say."""
+    said = {"yes": 0.0, "no": 0.0}
+    for word, probability in _first_words(reply.response_metadata):
+        if word in said:
+            said[word] += probability
+    told = sum(said.values())
+    return said["yes"] / told if told >= LEAST_TOLD else None
+
+
+def _first_words(metadata: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The likeliest first words of a reply and their probabilities, from what endpoints call `logprobs`."""
+    match metadata.get("logprobs"):
+        case {"content": [{"top_logprobs": [*likeliest]}, *_]}:
+            for one in likeliest:
+                match one:
+                    case {"token": str(token), "logprob": int() | float() as logprob}:
+                        yield token.strip().casefold(), math.exp(min(logprob, 0.0))
 
 
 def _lines(earlier: Sequence[BaseMessage]) -> list[str]:

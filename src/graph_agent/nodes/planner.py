@@ -32,11 +32,11 @@ from graph_agent.contract import ListedTools, NodeState, Source
 from graph_agent.errors import InvalidRequest
 from graph_agent.model_options import takes_logprobs
 from graph_agent.models.deferred import DeferredChatModel
-from graph_agent.nodes.answerability import ANSWERING, ROLE, Evidence, is_answerable
+from graph_agent.nodes.answerability import ANSWERING, ROLE, AnswerCheck, Evidence
 from graph_agent.nodes.citations import CheckedCitations, citations_in, held
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
-from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
+from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, NUMBERED, PASSAGES
 from graph_agent.nodes.tool_errors import TOOL_FAULT
 from graph_agent.nodes.tool_sources import available_tools, tool_name_of
 from graph_agent.quick_routers import quick
@@ -75,7 +75,7 @@ def make_planner(
 
     With `no_answer_text`, a turn whose searches found nothing is answered with that sentence, and an answer equal to it
     has no citations. With `answerability_model`, that model first decides whether the passages answer the question; see
-    `is_answerable`. With `answer_prompt` too, a turn that only searched is answered from its passages and the question,
+    `AnswerCheck`. With `answer_prompt` too, a turn that only searched is answered from its passages and the question,
     with that text behind them in place of `prompt`, and without tools. The check begins with the same words, so an
     endpoint that keeps what it has read reads the passages once. If the request has tools or instructions of its own,
     or its question is more than text, the answer gets `prompt` and the tools.
@@ -98,6 +98,7 @@ def make_planner(
     """
 
     seen = History(model, history)
+    check = None if answerability_model is None else AnswerCheck(answerability_model)
 
     async def plan(state: NodeState, config: RunnableConfig) -> dict[str, Any]:
         if open_client_calls(state["messages"]):
@@ -109,8 +110,8 @@ def make_planner(
         if form is None:
             if tool_failed is not None and any(TOOL_FAULT in result.additional_kwargs for result in results):
                 return answer_update(AIMessage(tool_failed), sources, cites=False)
-            evidence = _evidence(state["messages"], results, ANSWERING if answer_prompt else ROLE)
-            if no_answer_text is not None and not await _worth_answering(results, evidence, answerability_model):
+            evidence = _evidence(state["messages"], results, sources, ANSWERING if answer_prompt else ROLE)
+            if no_answer_text is not None and not await _worth_answering(results, evidence, check):
                 return answer_update(AIMessage(no_answer_text), sources, cites=False)
         usable = with_client_tools(await available_tools(tools), client, keeps_own=bool(require_tool_first))
         checked: BaseChatModel = model
@@ -242,7 +243,9 @@ def _with_warnings(prompt: str, usable: ListedTools) -> str:
     return "\n\n".join([prompt, *usable.warnings])
 
 
-def _evidence(messages: Sequence[BaseMessage], results: Sequence[ToolMessage], role: str) -> Evidence | None:
+def _evidence(
+    messages: Sequence[BaseMessage], results: Sequence[ToolMessage], sources: Sequence[Source], role: str
+) -> Evidence | None:
     """The question and the passages of a turn that only searched, and found something."""
     # The results of other tools are not passages, and may answer the question alone.
     if not results or not all(PASSAGES in result.additional_kwargs for result in results):
@@ -253,16 +256,24 @@ def _evidence(messages: Sequence[BaseMessage], results: Sequence[ToolMessage], r
     if asked is None:
         return None
     passages = "\n\n".join(str(result.content) for result in results)
-    return Evidence(question=messages[asked].text, passages=passages, earlier=messages[:asked], role=role)
+    shown = set(map(int, NUMBERED.findall(passages)))
+    scores = [one.score for one in sources if one.number in shown and one.score is not None]
+    return Evidence(
+        question=messages[asked].text,
+        passages=passages,
+        earlier=messages[:asked],
+        role=role,
+        best_score=max(scores, default=None),
+    )
 
 
 async def _worth_answering(
-    results: Sequence[ToolMessage], evidence: Evidence | None, model: BaseChatModel | None
+    results: Sequence[ToolMessage], evidence: Evidence | None, check: AnswerCheck | None
 ) -> bool:
     """False if the turn only had searches, and they found nothing that answers the question."""
     if results and all(result.content == EMPTY_SEARCH for result in results):
         return False
-    return model is None or evidence is None or await is_answerable(evidence, model=model)
+    return check is None or evidence is None or await check.is_answerable(evidence)
 
 
 def _is_enough(messages: Sequence[BaseMessage], usable: ListedTools, client: ClientTools) -> bool:

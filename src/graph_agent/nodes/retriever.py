@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import logging
-import re
 import time
 from collections.abc import Iterator, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
@@ -37,16 +36,13 @@ from graph_agent.nodes.langchain_retriever import Columns, RetrieverSearch
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.planner import requested_calls
 from graph_agent.nodes.result_redaction import document_without_secrets
-from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, PASSAGES
+from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, NUMBERED, PASSAGES
 from graph_agent.nodes.tool_errors import FAULT, MISTAKE
 from graph_agent.redaction import redact
 from graph_agent.tool_call_policy import NotRun, refusal_of
 from graph_agent.tracing import record_search
 
 logger = logging.getLogger(__name__)
-
-_NUMBERED = re.compile(r"^\[(\d{1,3})\] ", re.MULTILINE)
-
 
 Found = Sequence[tuple[Document, float | None]]
 
@@ -345,7 +341,7 @@ def _numbers(messages: Sequence[BaseMessage]) -> list[int]:
         int(number)
         for message in messages
         if isinstance(message, ToolMessage) and isinstance(message.content, str)
-        for number in _NUMBERED.findall(message.content)
+        for number in NUMBERED.findall(message.content)
     ]
 
 
