@@ -27,7 +27,7 @@ WORDS = 60_000
 WORDS_OF_PASSAGE = 80
 WORDS_OF_QUERY = 8
 PASSAGES_OF_FILE = 125
-PASSAGES_ASKED = 60
+PASSAGES_ASKED = 40
 """What a search for five passages asks the index for, to leave copies out and to fuse the rest."""
 
 

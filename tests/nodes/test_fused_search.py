@@ -97,6 +97,29 @@ async def test_what_only_a_part_of_a_question_finds_is_shown() -> None:
     assert shown == [["pump0", "pump1", "pump2", "fan0", "fan1"]]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Which port does the pump use", "and which one does the fan use?"),
+        ("Wie laut ist die alte Pumpe", "und wie laut ist der neue Ventilator?"),
+        ("Quel port utilise la pompe", "et quel port utilise le ventilateur ?"),
+    ],
+)
+async def test_a_second_question_after_an_and_is_a_part_without_a_comma_too(first: str, second: str) -> None:
+    pumps = [passage(f"pump{number}") for number in range(9)]
+    question = f"{first} {second}"
+    shelf = Shelf(2, {"pump": pumps, question: pumps, first: pumps, second: [passage("fan")]})
+    shown, _ = await answered(shelf, question, calls("pump"))
+    assert shown == [["pump0", "pump1", "pump2", "pump3", "fan"]]
+
+
+async def test_an_and_within_a_question_makes_no_parts_of_it() -> None:
+    question = "Do the valves and the pumps of the yard stop at night?"
+    shelf = Shelf(2, {"valves": [passage("valves")]})
+    await answered(shelf, question, calls("valves"))
+    assert [query for query, _ in shelf.queries] == ["valves", question]
+
+
 async def test_the_first_passage_of_each_part_comes_before_the_second_of_any() -> None:
     parts = ["How fast is the pump?", "How fast is the fan?", "How fast is the saw?"]
     pumps, fans, saws = ([passage(f"{name}{number}") for number in range(4)] for name in ("pump", "fan", "saw"))

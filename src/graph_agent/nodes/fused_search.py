@@ -53,8 +53,22 @@ FEWEST_OF_CALL = 2
 MOST_OF_DOCUMENT = 2
 """Passages of one document, as long as there are others. So a question about two documents finds both."""
 
-_ENDS = re.compile(r"(?<=[.?!;])\s+|,\s+|(?<=[\u3002\uff01\uff1f\u3001\u061f\u060c])\s*")
-"""Ends of sentences and clauses. Chinese and Japanese have no space after them."""
+ASKING = """
+    how what when where which who whom whose why
+    wie was wann wo welche welcher welches wer warum
+    comment quel quelle quels quelles quand où qui pourquoi combien
+    cómo cuál cuáles cuándo dónde quién cuánto cuántos cuántas qué
+"""
+"""Words that begin the second half of a question after an "and", also without a comma."""
+
+_ENDS = re.compile(
+    r"(?<=[.?!;])\s+|,\s+"
+    # Chinese and Japanese have no space after them.
+    r"|(?<=[\u3002\uff01\uff1f\u3001\u061f\u060c])\s*"
+    rf"| (?=(?:and|or|und|oder|et|ou|y|o) (?:{'|'.join(ASKING.split())})\b)",
+    re.IGNORECASE,
+)
+"""Ends of sentences and clauses."""
 
 
 @dataclass(frozen=True, slots=True)
