@@ -312,6 +312,7 @@ def a_request(**of_turn: Any) -> RunRequest:
                 never=ToolFilter(names=("listen",), read_only=True),
             ),
         ),
+        listed=("sea",),
         tool_choice="crm__find",
         options={"temperature": 0.5},
         answer_form=AnswerForm(
@@ -368,7 +369,9 @@ async def test_what_each_version_has_recorded_is_read(version: int) -> None:
 
 def _of_version(version: int) -> RunRequest:
     """The request with the fields that a version knew."""
-    request = a_request() if version > 5 else _before_6(a_request())
+    request = a_request() if version > 6 else _before_7(a_request())
+    if version < 6:
+        request = _before_6(request)
     if version < 5:
         request = _before_5(request)
     if version < 4:
@@ -379,6 +382,11 @@ def _of_version(version: int) -> RunRequest:
     if version < 3:
         request = _before_3(request)
     return _before_2(request) if version < 2 else request
+
+
+def _before_7(request: RunRequest) -> RunRequest:
+    """Without the fields that the seventh version has added."""
+    return dataclasses.replace(request, invocation=dataclasses.replace(request.invocation, listed=()))
 
 
 def _before_6(request: RunRequest) -> RunRequest:

@@ -251,30 +251,85 @@ def test_a_decision_counts_although_the_next_request_says_that_nothing_asks(shop
     assert second.output_text == "Left."
 
 
-def test_a_request_that_goes_on_without_the_server_learns_that_its_call_was_not_made(shop: Shop, url: str) -> None:
-    with talking([WIPE], ["Sorry."], servers=url) as talk:
-        first = talk.ask([calc(url, require_approval="always", authorization=TOKEN)])
-        second = talk.ask([], [answer(first.output[-1].id)], previous_response_id=first.id)
-    assert shop.done == []
-    (call,) = [item for item in second.output if item.type == "mcp_call"]
-    assert (call.server_label, call.name, call.status) == ("calc", "wipe", "failed")
-    assert "`tools` of the request lacks the server calc" in call.error
-
-
 @GRAPHS
-def test_a_decision_is_not_about_another_server_with_the_same_label(
+def test_an_approval_stays_open_until_its_server_comes_with_it(
     shop: Shop, url: str, make: Callable[[Any], Any]
 ) -> None:
+    """A decision is not about another server with the same label, and no call is made without a server."""
     other = url.replace("127.0.0.1", "localhost")
-    with talking([WIPE], ["Sorry."], servers=f"{url},{other}", make=make) as talk:
+    asking = calc(url, require_approval="always", authorization=TOKEN)
+    with talking([WIPE], ["Wiped."], servers=f"{url},{other}", make=make) as talk:
+        first = talk.ask([asking])
+        yes = {"content": [answer(first.output[-1].id)], "previous_response_id": first.id}
+        for background in (False, True):
+            param, message = talk.refused([], **yes, background=background)
+            assert (param, "`tools` lacks the server calc" in message) == ("tools", True)
+            param, message = talk.refused([calc(other)], **yes, background=background)
+            assert (param, "`tools` has calc at another address" in message) == ("tools", True)
+            assert url not in message
+        assert shop.done == []
+        second = talk.ask([asking], **yes)
+    assert outputs(second) == [("wipe", "wiped disk", None)]
+    assert second.output_text == "Wiped."
+
+
+def test_a_rejection_needs_no_server(shop: Shop, url: str) -> None:
+    with talking([WIPE], ["Left."], servers=url) as talk:
         first = talk.ask([calc(url, require_approval="always")])
-        second = talk.ask([calc(other)], [answer(first.output[-1].id)], previous_response_id=first.id)
-    assert [item.type for item in second.output] == ["mcp_list_tools", "mcp_call", "message"]
-    assert shop.done == []
-    call = second.output[1]
-    assert (call.server_label, call.name, call.status) == ("calc", "wipe", "failed")
-    assert "calc is a server at another address in this request" in call.error
-    assert url not in call.error
+        no = answer(first.output[-1].id, approve=False)
+        second = talk.ask([], [no], previous_response_id=first.id)
+    assert (shop.done, second.output_text) == ([], "Left.")
+
+
+def lists(response: Any) -> list[tuple[str, list[str]]]:
+    return [
+        (item.server_label, [tool.name for tool in item.tools])
+        for item in response.output
+        if item.type == "mcp_list_tools"
+    ]
+
+
+def test_a_list_is_in_one_response_of_a_conversation_and_its_tools_are_in_all(shop: Shop, url: str) -> None:
+    with talking(["One."], ["Two."], [ADD], ["Five."], ["Six."], servers=url) as talk:
+        first = talk.ask([calc(url)])
+        second = talk.ask([calc(url)], previous_response_id=first.id)
+        third = talk.ask([calc(url)], previous_response_id=second.id)
+        fourth = talk.ask([calc(url, allowed_tools=["add"])], previous_response_id=third.id)
+        offered = [one["function"]["name"] for one in talk.prompt.tools]
+    assert [lists(one) for one in (first, second, third)] == [[("calc", ["add", "wipe", "leak"])], [], []]
+    assert outputs(third) == [("add", "5", None)]
+    # Other tools are another list.
+    assert lists(fourth) == [("calc", ["add"])]
+    assert offered == ["calc__add"]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_list_that_the_client_sends_again_is_not_told_twice_and_widens_nothing(
+    shop: Shop, url: str, stored: bool
+) -> None:
+    with talking(["One."], [WIPE, ADD], ["Done."], servers=url) as talk:
+        first = talk.ask([calc(url)], store=stored)
+        history = [one.to_dict() for one in first.output]
+        # Whatever it says, it is the client's word.
+        history[0]["tools"].append({"name": "drop", "input_schema": {"type": "object"}, "description": "Drop."})
+        again = [{"role": "user", "content": "Go."}, *history, {"role": "user", "content": "On."}]
+        second = talk.ask([calc(url, allowed_tools=["add"])], again, store=stored)
+        offered = [one["function"]["name"] for one in talk.prompt.tools]
+    assert lists(second) == []
+    assert offered == ["calc__add"]
+    assert shop.done == ["add 2 3"]
+
+
+def test_a_list_that_failed_is_told_again(shop: Shop, url: str) -> None:
+    gone = f"{url}/gone"
+    with talking(["One."], ["Two."], ["Three."], servers=f"{url},{gone}") as talk:
+        first = talk.ask([calc(gone)])
+        second = talk.ask([calc(gone)], previous_response_id=first.id)
+        both = [calc(url), calc(gone, server_label="other")]
+        third = talk.ask(both, previous_response_id=second.id)
+    assert [lists(one) for one in (first, second)] == [[("calc", [])]] * 2
+    assert all(one.output[0].error for one in (first, second))
+    assert lists(third) == [("calc", ["add", "wipe", "leak"]), ("other", [])]
 
 
 def own_wipe(done: list[str], make: str, model: Any) -> Any:

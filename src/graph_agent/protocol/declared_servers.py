@@ -152,10 +152,19 @@ def read_server(
         label=tool["server_label"],
         url=address,
         description=tool.get("server_description") or "",
-        allowed=_allowed(tool.get("allowed_tools"), f"{path}.allowed_tools"),
+        allowed=read_allowed(tool.get("allowed_tools"), f"{path}.allowed_tools"),
         always=always,
         never=never,
     )
+
+
+def addresses_in(response: Fields) -> Mapping[str, str | None]:
+    """The addresses of the MCP servers that the request for this response named, by their labels."""
+    return {
+        one["server_label"]: server_address(one["server_url"])
+        for one in response.get("tools") or ()
+        if one.get("type") == "mcp" and one.get("server_url")
+    }
 
 
 def refuse_servers(tools: Any) -> None:
@@ -187,7 +196,12 @@ def check_server_count(found: Mapping[str, ToolServer]) -> None:
         raise InvalidRequest(f"`tools` has more than {MOST_SERVERS} MCP servers: send fewer.", param="tools")
 
 
-def _allowed(value: Any, path: str) -> ToolFilter | None:
+def read_allowed(value: Any, path: str) -> ToolFilter | None:
+    """The tools that `allowed_tools` of a server allows, or `None` for all.
+
+    Raises:
+        InvalidRequest: it is no filter.
+    """
     if value is None:
         return None
     if isinstance(value, list):

@@ -29,6 +29,7 @@ from graph_agent.protocol.questions import require_question
 from graph_agent.protocol.request_bodies import body_fields, redacted, secret_in
 from graph_agent.protocol.request_fields import MAX_ITEMS, REPEATED, check_run_fields
 from graph_agent.protocol.steps import STEPS
+from graph_agent.protocol.tool_list_items import listed_before
 from graph_agent.protocol.unsupported import refuse_unsupported
 from graph_agent.sealing import is_sealed
 
@@ -121,6 +122,9 @@ class Invocation:
 
     servers: Sequence[ToolServer] = ()
     """The MCP servers that the client names, and whose tools the graph runs."""
+
+    listed: Sequence[str] = ()
+    """The labels of those whose tools the history lists already. The response does not list them once more."""
 
     server_headers: Mapping[str, Mapping[str, str]] = field(
         default_factory=dict, repr=False, metadata={OF_PROCESS: True}
@@ -279,6 +283,7 @@ def read_request(
         steps=STEPS in (fields.get("include") or ()),
         tools=declared.tools,
         servers=declared.servers,
+        listed=listed_before(declared.servers, items, None),
         server_headers=server_headers,
         tool_choice=declared.choice,
         compact_threshold=threshold_in(fields),

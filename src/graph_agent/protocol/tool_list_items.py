@@ -3,13 +3,19 @@
 The other clients know no such item. To them, a server whose tools are missing is a warning.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from graph_agent.client_tools import ToolServer
 from graph_agent.protocol import item_events
+from graph_agent.protocol.declared_servers import addresses_in, read_allowed
 from graph_agent.protocol.dialects import Dialect
 from graph_agent.protocol.events import Event, new_id
+from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.output_items import OutputItems
+
+LIST = "mcp_list_tools"
+"""The type of such an item."""
 
 ENDED = "the run ended before the tools were listed"
 
@@ -31,7 +37,10 @@ class ToolListItems:
             yield item_events.tool_list_progress(item_id, index, "in_progress")
 
     def end(self, label: str, tools: Sequence[Mapping[str, Any]], error: str | None) -> Iterator[Event]:
-        """A server has these tools, or there is no list because of this error."""
+        """A server has these tools, or there is no list because of this error. Of a server that was not begun, only an
+        error is told."""
+        if label not in self._open and error is not None:
+            yield from self.begin([label])
         if label in self._open:
             index, item_id = self._open.pop(label)
             yield item_events.tool_list_progress(item_id, index, "completed" if error is None else "failed")
@@ -41,3 +50,40 @@ class ToolListItems:
         """Close the lists that did not come."""
         for label in list(self._open):
             yield from self.end(label, (), ENDED)
+
+
+def listed_before(
+    servers: Sequence[ToolServer], items: Iterable[Item], earlier: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    """The labels of the servers whose tools a history lists already. `items` are its items, as far as they are known,
+    and `earlier` is the response that ended it.
+
+    Clients may write such items themselves. So nothing is taken from them but that the client needs no other.
+    """
+    told = {one["server_label"] for one in items if _is_list(one)}
+    if earlier is not None:
+        told |= _told_by(earlier, servers)
+    return tuple(one.label for one in servers if one.label in told)
+
+
+def _told_by(response: Mapping[str, Any], servers: Sequence[ToolServer]) -> set[str]:
+    """The labels of the servers of which this response, or one before it, has told the same list."""
+    output = response.get("output") or ()
+    if not output:
+        # Nothing ran.
+        return set()
+    addresses = addresses_in(response)
+    said = (one for one in response.get("tools") or () if one.get("type") == "mcp")
+    allowed = {one["server_label"]: one.get("allowed_tools") for one in said}
+    failed = {one["server_label"] for one in output if one["type"] == LIST and not _is_list(one)}
+    return {
+        one.label
+        for one in servers
+        if one.label not in failed
+        and addresses.get(one.label) == one.url
+        and read_allowed(allowed[one.label], "allowed_tools") == one.allowed
+    }
+
+
+def _is_list(item: Item) -> bool:
+    return item["type"] == LIST and isinstance(item.get("server_label"), str) and not item.get("error")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from graph_agent.client_tools import ToolServer
 from graph_agent.errors import ApprovalAnswered, ApprovalNotFound, ConversationBusy, InvalidRequest, ResponseNotFound
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.approvals import (
@@ -19,6 +20,7 @@ from graph_agent.protocol.approvals import (
     rejection,
     resume_values,
 )
+from graph_agent.protocol.declared_servers import addresses_in
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.questions import asks
 from graph_agent.runs.request import Answers
@@ -57,6 +59,35 @@ class Reading:
     def resends(self, item: Item) -> bool:
         """Whether the item asks for or answers an approval that the conversation has already left behind."""
         return _approval_of(item) in self.resent
+
+
+def require_servers(answers: Answers, asking: StoredResponse, servers: Sequence[ToolServer]) -> None:
+    """Check that the request names the MCP servers of the calls that it lets the graph make, at the addresses of the
+    response that asked. Otherwise the calls would fail, and their approvals would be used up.
+
+    Raises:
+        InvalidRequest: a server is missing, or has another address.
+    """
+    named = {one.label: one.url for one in servers}
+    asked = addresses_in(asking.response or {})
+    for approval in answers.waiting:
+        label = approval.server
+        if label is None or approval.interrupt not in answers.resume:
+            continue
+        if answers.decisions[approval.id].kind not in ("approve", "edit"):
+            continue
+        if label not in named:
+            raise InvalidRequest(
+                f"`tools` lacks the server {label}, for whose call the approval is: send it with this request too, its "
+                "credentials included, because they are not stored.",
+                param="tools",
+            )
+        if named[label] != asked.get(label, named[label]):
+            raise InvalidRequest(
+                f"`tools` has {label} at another address than the request that led to the call: send that "
+                "`server_url`, or give the other server another label.",
+                param="tools",
+            )
 
 
 def _approval_of(item: Item) -> str | None:

@@ -40,7 +40,8 @@ from graph_agent.protocol.reconcile import (
     unanswered_calls,
 )
 from graph_agent.protocol.requests import instruction_messages
-from graph_agent.runs.answers import AnswerReader, Reading
+from graph_agent.protocol.tool_list_items import listed_before
+from graph_agent.runs.answers import AnswerReader, Reading, require_servers
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.recognizing import Recognizing, same_question
 from graph_agent.runs.request import Turn
@@ -121,7 +122,8 @@ class Continuing:
             return messages_of(window.items, first=first, summaries=window.summaries, servers=labels, pulse=pulse)
 
         told = instruction_messages(invocation.instructions)
-        return replace(invocation, messages=[*told, *await run_gently(messages, window.items)], items=())
+        listed = listed_before(invocation.servers, read, None)
+        return replace(invocation, messages=[*told, *await run_gently(messages, window.items)], items=(), listed=listed)
 
     async def history(
         self, owner: Owner, items: Sequence[Item], *, previous: str | None, conversation: str | None = None
@@ -191,6 +193,8 @@ class Continuing:
         items = await self._resolved(owner, invocation.items)
         place = await self._place(owner, invocation, items, recognize=recognize)
         place, said = await self._answered(owner, invocation, place, items, graph)
+        if place.parent is not None and said.repeats is None and said.answers is not None:
+            require_servers(said.answers, place.parent, invocation.servers)
         new = [item for item in items[place.known :] if not said.resends(item)]
         # An answer reaches only a graph that goes on where it waits.
         continues = keeps_messages or (said.answers is not None and said.answers.resume)
@@ -253,7 +257,10 @@ class Continuing:
             steers=tuple(one.id for one in queued),
             repeats=said.repeats,
         )
-        return replace(invocation, messages=messages, items=()), turn
+        # A response for clients that know no such item has told nothing.
+        earlier = place.parent.response if place.parent is not None and place.parent.family == "openai" else None
+        listed = listed_before(invocation.servers, items, earlier)
+        return replace(invocation, messages=messages, items=(), listed=listed), turn
 
     # -- what the request refers to -----------------------------------------------------------------------------
 

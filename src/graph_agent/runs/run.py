@@ -663,7 +663,9 @@ class Run:
         """Ask the MCP servers of the client for their tools."""
         servers = self._client.servers
         self._servers = servers_of_run(servers, self.request.invocation.server_headers)
-        self._events.write(self._translator.lists_tools([one.label for one in servers]))
+        # Those in the history are listed again, because nothing that a client has sent says what a server offers.
+        told = self.request.invocation.listed
+        self._events.write(self._translator.lists_tools([one.label for one in servers if one.label not in told]))
         lists = await without_secrets(await self._servers.listed())
         if self._ending:
             return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
 
-VERSION = 6
+VERSION = 7
 """The version of the text. Raise it with every field that is added, and keep reading the versions before it."""
 
 HALF = re.compile(r"[\ud800-\udfff]")
@@ -145,6 +145,7 @@ def _invocation(saved: Fields, pulse: "Pulse") -> "Invocation":
         "items": saved["items"] or (),
         "tools": tuple(ClientTool(**one) for one in saved.get("tools") or ()),
         "servers": tuple(ToolServer.read(one) for one in saved.get("servers") or ()),
+        "listed": tuple(saved.get("listed") or ()),
         "answer_form": AnswerForm(**form) if (form := saved.get("answer_form")) else None,
         "warnings": tuple(saved.get("warnings") or ()),
     }
