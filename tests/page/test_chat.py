@@ -113,6 +113,9 @@ def test_what_is_said_while_an_answer_is_written_waits_and_is_answered_next(tmp_
         reader.press("Send into this answer")
         expect(waiting.get_by_role("listitem").filter(has_text="next step")).to_have_count(2)
         expect(reader.field).to_be_focused()
+        page.reload()
+        expect(waiting.get_by_role("listitem").filter(has_text="next step")).to_have_count(2)
+        expect(waiting).to_contain_text("one more thing")
         assert faults(page) == []
         served.talk.go_on.set()
         expect(reader.turns).to_have_count(2)

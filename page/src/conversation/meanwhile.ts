@@ -4,12 +4,13 @@ import { signal } from "@preact/signals";
 import type { Api } from "../api/http";
 import { Failed } from "../api/problems";
 import type { Attachment, SaidMeanwhile } from "./model";
-import type { InputItem } from "./turn";
+import { asSent, attachmentsIn, type InputItem, saidIn } from "./turn";
 
 /** An entry of `GET …/responses/{id}/steer`. */
 interface Steer {
   id: string;
   status: "queued" | "pending" | "taken" | "failed";
+  input: InputItem[];
 }
 
 interface Entry extends SaidMeanwhile {
@@ -17,7 +18,7 @@ interface Entry extends SaidMeanwhile {
   address: string;
   /** What the service calls it. `null` while it is sent. */
   id: string | null;
-  item: InputItem;
+  items: readonly InputItem[];
 }
 
 interface Message {
@@ -41,7 +42,7 @@ export class Meanwhile {
   async send({ address, item, key, text, attachments }: Message): Promise<void> {
     this.entries.value = [
       ...this.entries.peek(),
-      { key, text, attachments, state: "sending", address, id: null, item },
+      { key, text, attachments, state: "sending", address, id: null, items: [item] },
     ];
     const sent = this.api.json<Steer>("POST", `${address}/steer`, {
       body: { input: [item] },
@@ -51,12 +52,29 @@ export class Meanwhile {
     this.sending.add(sent);
     try {
       const { id } = await sent;
-      this.change((one) => (one.key === key ? { ...one, id, state: "queued" } : one));
+      // `restore` may have found it at the same time.
+      this.change((one) => (one.key === key ? { ...one, id, state: "queued" } : one.id === id ? null : one));
     } catch (error) {
       this.change((one) => (one.key === key ? null : one));
       throw new Failed(error);
     } finally {
       this.sending.delete(sent);
+    }
+  }
+
+  /** Show what waits for the answer at this address, or behind it, since before the page was loaded. */
+  async restore(address: string): Promise<void> {
+    const listed = this.api.json<{ data: Steer[] }>("GET", `${address}/steer`, { signal: this.signal });
+    const restored = listed.then(({ data }) => {
+      const known = new Set(this.entries.peek().map((one) => one.id));
+      const found = data.filter((one) => isWaiting(one) && !known.has(one.id));
+      this.entries.value = [...found.map((one) => entryOf(one, address)), ...this.entries.peek()];
+    });
+    this.sending.add(restored);
+    try {
+      await restored;
+    } finally {
+      this.sending.delete(restored);
     }
   }
 
@@ -83,7 +101,7 @@ export class Meanwhile {
   take(address: string): InputItem[] {
     const taken = this.entries.peek().filter((one) => one.address === address && one.state === "waiting");
     this.change((one) => (taken.includes(one) ? null : one));
-    return taken.map((one) => one.item);
+    return taken.flatMap((one) => one.items);
   }
 
   /** Forget a message. */
@@ -94,4 +112,21 @@ export class Meanwhile {
   private change(to: (one: Entry) => Entry | null): void {
     this.entries.value = this.entries.peek().flatMap((one) => to(one) ?? []);
   }
+}
+
+function isWaiting(steer: Steer): boolean {
+  return steer.status === "queued" || steer.status === "pending";
+}
+
+function entryOf(steer: Steer, address: string): Entry {
+  const items = asSent(steer.input);
+  return {
+    key: steer.id,
+    id: steer.id,
+    text: saidIn(items),
+    attachments: attachmentsIn(items),
+    state: steer.status === "pending" ? "waiting" : "queued",
+    address,
+    items,
+  };
 }

@@ -154,6 +154,39 @@ test("A message that another page sends into an answer is shown with the answer 
   expect(textsOf(chat)).toEqual(["One", "", "From afar", "You said: From afar"]);
 });
 
+test("A message that waits for an answer is there after a reload, once.", async () => {
+  const service = new FakeService();
+  const { chat, open, run } = await writing(service);
+  await open.say("Two", [IMAGE]);
+  const other = await opened(service, chat.open.value.id.value);
+  await until(service.clock, () => other.open.value.meanwhile.value.length === 1);
+  expect(waits(other)).toEqual([["Two", "queued"]]);
+  expect(other.open.value.meanwhile.value[0]?.attachments).toEqual([IMAGE]);
+  await until(service.clock, () => other.open.value.takesMore.value);
+  await other.open.value.say("Three");
+  expect(waits(other)).toEqual([
+    ["Two", "queued"],
+    ["Three", "queued"],
+  ]);
+  service.goOn(run).tell();
+  await until(service.clock, () => other.open.value.meanwhile.value.length === 0);
+  await ended(service, other);
+  expect(textsOf(other)).toEqual(["One", "", "Two\n\nThree", "You said: Three"]);
+});
+
+test("A message behind an answer that asks is there after a reload, and goes along with the decision.", async () => {
+  const service = new FakeService();
+  service.answering = asking("a");
+  const { chat, open, run } = await writing(service);
+  await open.say("Two");
+  for (const steer of run.steers) steer.status = "pending";
+  run.tell();
+  await ended(service, chat);
+  const other = await opened(service, chat.open.value.id.value);
+  await until(service.clock, () => other.open.value.meanwhile.value.length === 1);
+  expect(waits(other)).toEqual([["Two", "waiting"]]);
+});
+
 test("An answer that is stopped gives its messages back.", async () => {
   const service = new FakeService();
   const { chat, open, run } = await writing(service);

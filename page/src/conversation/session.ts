@@ -124,12 +124,23 @@ export class ConversationState implements OpenConversation {
       const tip = open ?? head;
       await this.show(tip === null ? null : this.tree.leaf(tip));
       this.problem.value = null;
+      void this.restore();
     } catch (error) {
       this.unread = error;
       if (!this.closed) this.problem.value = problemOf(error);
     } finally {
       this.loading.value = false;
     }
+  }
+
+  /** Show the messages that wait for the last answer, or behind what it asks. */
+  private async restore(): Promise<void> {
+    const node = this.tip;
+    const address = node === null ? null : this.addressOf(node);
+    const asks = node?.turn?.answer.approvals.peek().size ?? 0;
+    if (node === null || address === null || !(isOpen(node.entry) || asks > 0)) return;
+    // What is not known is not shown. It reaches the answer all the same.
+    await this.said.restore(address).catch(() => {});
   }
 
   /** Look for what other pages and background runs have added. */

@@ -28,10 +28,7 @@ export class TurnState implements Turn {
     readonly answer: AnswerState,
   ) {
     this.text = saidIn(input);
-    for (const part of input.filter(isSaid).flatMap(contentOf)) {
-      const attachment = attachmentOf(part);
-      if (attachment !== null) this.parts.set(attachment, part);
-    }
+    for (const [attachment, part] of attached(input)) this.parts.set(attachment, part);
     this.attachments = [...this.parts.keys()];
   }
 
@@ -59,7 +56,7 @@ function message(content: readonly Content[]): InputItem {
 }
 
 /** What a person has written in these items. */
-function saidIn(items: readonly InputItem[]): string {
+export function saidIn(items: readonly InputItem[]): string {
   return items
     .filter(isSaid)
     .map((item) =>
@@ -70,6 +67,21 @@ function saidIn(items: readonly InputItem[]): string {
     )
     .filter((text) => text !== "")
     .join("\n\n");
+}
+
+/** The images and files that a person has sent in these items. */
+export function attachmentsIn(items: readonly InputItem[]): Attachment[] {
+  return attached(items).map(([attachment]) => attachment);
+}
+
+function attached(items: readonly InputItem[]): [Attachment, Content][] {
+  return items
+    .filter(isSaid)
+    .flatMap(contentOf)
+    .flatMap((part) => {
+      const attachment = attachmentOf(part);
+      return attachment === null ? [] : [[attachment, part]];
+    });
 }
 
 /** The decisions among these items. */
