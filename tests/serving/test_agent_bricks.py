@@ -9,32 +9,15 @@ from uuid import uuid4
 import anyio
 import httpx
 import pytest
-from langchain_core.tools import tool
-from langgraph.graph import END, START, StateGraph
 from tests.serving.describing import flaws, schema_in
+from tests.serving.mailing import planner
 
-from graph_agent import AgentContext, AgentState, Settings, create_app, make_planner, make_tools, requested_nodes
+from graph_agent import Settings, create_app
 from graph_agent.testing import AgentClient, Call, ScriptedChatModel
 
 pytestmark = pytest.mark.anyio
 
 PATH = "/api/invocations"
-
-
-@tool
-def send(to: str) -> str:
-    """Send a mail."""
-    return f"sent to {to}"
-
-
-def planner(model: Any) -> Any:
-    builder = StateGraph(AgentState, context_schema=AgentContext)
-    builder.add_node("planner", make_planner(model=model, tools=[send], prompt="Help."))
-    builder.add_node("tools", make_tools([send], approve=lambda call: call["args"]["to"] == "ann"))
-    builder.add_edge(START, "planner")
-    builder.add_conditional_edges("planner", requested_nodes("none"), ["tools", END])
-    builder.add_edge("tools", "planner")
-    return builder.compile()
 
 
 class Talk:

@@ -1,7 +1,7 @@
 """The differences between the addresses. Everything else on the wire is the same."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -50,16 +50,7 @@ INVOCATIONS = Dialect(
     budget_sentence="text",
     rejoined=True,
 )
-RESPONSES = Dialect(
-    tool_items="function_call",
-    failure="failed",
-    any_model=True,
-    open_responses=False,
-    family="databricks",
-    stores=True,
-    budget_sentence="text",
-    rejoined=True,
-)
+RESPONSES = replace(INVOCATIONS, failure="failed", stores=True)
 OPENAI = Dialect(
     tool_items="mcp_call",
     failure="failed",
@@ -71,40 +62,13 @@ OPENAI = Dialect(
     rejoined=True,
 )
 
-CHAT = Dialect(
-    tool_items="mcp_call",
-    failure="failed",
-    any_model=False,
-    open_responses=True,
-    family="openai",
-    stores=False,
-    budget_sentence="text",
-    rejoined=False,
-)
+CHAT = replace(OPENAI, stores=False, budget_sentence="text", rejoined=False)
 """The events of which `chat_completions` makes chunks. They are never stored."""
 
-AG_UI = Dialect(
-    tool_items="function_call",
-    failure="failed",
-    any_model=False,
-    open_responses=False,
-    family="databricks",
-    stores=True,
-    budget_sentence="text",
-    rejoined=False,
-)
+AG_UI = replace(RESPONSES, any_model=False, rejoined=False)
 """The events of which `ag_ui_events` makes those of AG-UI."""
 
-MCP = Dialect(
-    tool_items="mcp_call",
-    failure="failed",
-    any_model=False,
-    open_responses=True,
-    family="openai",
-    stores=True,
-    budget_sentence="text",
-    rejoined=False,
-)
+MCP = replace(CHAT, stores=True)
 """The events of runs that are calls of a tool of the MCP server."""
 
 DIALECTS: Mapping[str, Dialect] = {

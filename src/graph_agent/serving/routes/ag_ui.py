@@ -1,7 +1,6 @@
 """The routes of AG-UI: start a run in the conversation of a thread, and tell it as events of that protocol."""
 
 import time
-from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,14 +20,14 @@ from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import RunRequest, Scope
-from graph_agent.serving.body_parsing import parse_body
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.idempotency_key import HEADER as KEY
 from graph_agent.serving.identity import Identity
 from graph_agent.serving.leaving import unless_left
-from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
+from graph_agent.serving.limits import Bodies
 from graph_agent.serving.operations import EVENTS, REQUEST_ID, Answer, Answers, described
 from graph_agent.serving.posted_json import PostedJson
+from graph_agent.serving.reading_in_slot import read_in_slot
 from graph_agent.serving.rewritten_frames import RewrittenFrames
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.not_found import missing_things_named
@@ -120,29 +119,26 @@ class AgUiRoutes:
 
     async def _started(self, request: Request, caller: Caller, token: UserToken | None) -> "tuple[AgUiRequest, Run]":
         """Read the request and start its run."""
-        if not self._bodies.is_small(request):
-            self._runs.require_free_slot()
-        async with self._bodies.read(request) as body:
-            service = await self._gate.passed()
-            await service.catalog.refresh()
-            parse = partial(service.parse_ag_ui, body, graph=request.path_params.get("graph"))
-            read = parse() if len(body) <= MOST_PARSED_HERE else None
-            with ExitStack() as held:
-                slot = held.enter_context(self._runs.slot())
-                asked = await parse_body(parse, request.receive) if read is None else read
-                starting = self._runs.start(
-                    RunRequest(invocation=asked.invocation, dialect=AG_UI, owner=caller, accepted_at=time.time()),
-                    Scope(app=service.app, token=token, hidden=current_hidden_values(), facts=current_log_facts()),
-                    graphs=service.catalog,
-                    observers=service.observers(),
-                    slot=slot,
-                    store=await self._store.passed(),
-                )
-                if self._settings.busy == "wait":
-                    # A run that nobody waits for any more must not take its turn.
-                    starting = unless_left(starting, request.receive, message=LEFT)
-                try:
-                    with missing_things_named():
-                        return asked, await starting
-                except AgentError as error:
-                    raise asked.in_terms(error) from None
+        async with read_in_slot(
+            request,
+            bodies=self._bodies,
+            gate=self._gate,
+            runs=self._runs,
+            parse=lambda service: partial(service.parse_ag_ui, graph=request.path_params.get("graph")),
+        ) as (service, asked, slot):
+            starting = self._runs.start(
+                RunRequest(invocation=asked.invocation, dialect=AG_UI, owner=caller, accepted_at=time.time()),
+                Scope(app=service.app, token=token, hidden=current_hidden_values(), facts=current_log_facts()),
+                graphs=service.catalog,
+                observers=service.observers(),
+                slot=slot,
+                store=await self._store.passed(),
+            )
+            if self._settings.busy == "wait":
+                # A run that nobody waits for any more must not take its turn.
+                starting = unless_left(starting, request.receive, message=LEFT)
+            try:
+                with missing_things_named():
+                    return asked, await starting
+            except AgentError as error:
+                raise asked.in_terms(error) from None

@@ -1,8 +1,6 @@
 """The route of Chat Completions: starts a run that is not stored, and tells it in that API's form."""
 
 import time
-from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -32,12 +30,11 @@ from graph_agent.redaction import current_hidden_values
 from graph_agent.runs.log_context import current_log_facts
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import RunRequest, Scope
-from graph_agent.serving.body_parsing import parse_body
 from graph_agent.serving.errors import NO_RESPONSE_STATUS, error_response
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.idempotency_key import HEADER as KEY
 from graph_agent.serving.identity import Identity
-from graph_agent.serving.limits import MOST_PARSED_HERE, Bodies
+from graph_agent.serving.limits import Bodies
 from graph_agent.serving.operations import (
     EVENTS,
     JSON,
@@ -52,6 +49,7 @@ from graph_agent.serving.operations import (
     every,
 )
 from graph_agent.serving.posted_json import PostedJson
+from graph_agent.serving.reading_in_slot import read_in_slot
 from graph_agent.serving.rewritten_frames import RewrittenFrames
 from graph_agent.serving.routes.answers import route
 from graph_agent.serving.routes.responses import HOST_SECONDS, RATELIMITS, TAG, WARNINGS, headers_of
@@ -146,34 +144,31 @@ class ChatCompletionRoutes:
         self, request: Request, caller: Caller, token: UserToken | None, began: float
     ) -> "tuple[ChatRequest, Run, RunTrace | None]":
         """Read the request and start its run, as for a response that is not stored."""
-        if not self._bodies.is_small(request):
-            self._runs.require_free_slot()
-        async with self._bodies.read(request) as body:
-            service = await self._gate.passed()
-            await service.catalog.refresh()
-            parse = partial(service.parse_chat, body)
-            read = parse() if len(body) <= MOST_PARSED_HERE else None
-            with ExitStack() as held:
-                slot = held.enter_context(self._runs.slot())
-                asked = await parse_body(parse, request.receive) if read is None else read
-                whole = asked.invocation.mode == "reply" and self._reply_seconds is not None
-                scope = Scope(
-                    app=service.app,
-                    token=token,
-                    hidden=current_hidden_values(),
-                    facts=current_log_facts(),
-                    # The proxy's time limit for a whole answer began with the request, not with the run.
-                    ends_by=began + (self._reply_seconds or 0) if whole else None,
-                )
-                trace = None if service.tracer is None else service.tracer.trace()
-                of_run = RunRequest(invocation=asked.invocation, dialect=DIALECT, owner=caller, accepted_at=time.time())
-                observers = service.observers(trace)
-                try:
-                    run = await self._runs.start(of_run, scope, graphs=service.catalog, observers=observers, slot=slot)
-                except RequestError as error:
-                    # What the graph does not take.
-                    raise in_chat_terms(error) from None
-                return asked, run, trace
+        async with read_in_slot(
+            request,
+            bodies=self._bodies,
+            gate=self._gate,
+            runs=self._runs,
+            parse=lambda service: service.parse_chat,
+        ) as (service, asked, slot):
+            whole = asked.invocation.mode == "reply" and self._reply_seconds is not None
+            scope = Scope(
+                app=service.app,
+                token=token,
+                hidden=current_hidden_values(),
+                facts=current_log_facts(),
+                # The proxy's time limit for a whole answer began with the request, not with the run.
+                ends_by=began + (self._reply_seconds or 0) if whole else None,
+            )
+            trace = None if service.tracer is None else service.tracer.trace()
+            of_run = RunRequest(invocation=asked.invocation, dialect=DIALECT, owner=caller, accepted_at=time.time())
+            observers = service.observers(trace)
+            try:
+                run = await self._runs.start(of_run, scope, graphs=service.catalog, observers=observers, slot=slot)
+            except RequestError as error:
+                # What the graph does not take.
+                raise in_chat_terms(error) from None
+            return asked, run, trace
 
     def _stream(self, asked: "ChatRequest", run: "Run", trace_reply: TraceReply) -> EventStreamResponse:
         quiet = self._settings.keepalive_seconds
