@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from graph_agent.redaction.kinds import HINTS, KINDS, STEMS, Kind
+from graph_agent.redaction.kinds import ANY_HINT, HINTS, KINDS, STEMS, Kind
 from graph_agent.redaction.known_secrets import HIDDEN_VALUES, KnownSecrets, current_hidden_values
 from graph_agent.redaction.text import AT_ONCE, Span, found, lowered, replaced
 
@@ -32,6 +32,9 @@ RUNS: Mapping[str, Sequence[re.Pattern[str]]] = {
 """By marker, the characters with which such a secret may continue."""
 
 ALWAYS = 1 << 62
+
+HINTED = tuple((sign, pattern.search) for sign, pattern in ANY_HINT if sign in dict(HINTS))
+"""For each sign, the search for any of the hints with it."""
 
 _SMALL = 256
 """Characters that may be held back and scanned again with each piece."""
@@ -85,11 +88,9 @@ class Redactor:
     def _hinted(self, piece: str) -> bool:
         text = self._before[-_NEAR:] + piece
         lower = text.lower()
-        for sign, hints in HINTS:
-            if sign in lower:
-                for hint in hints:
-                    if hint in lower:
-                        return True
+        for sign, hinted in HINTED:
+            if sign in lower and hinted(lower) is not None:
+                return True
         for known in (HIDDEN_VALUES, self._here):
             if known is not None:
                 for beginning in known.beginnings:

@@ -302,7 +302,8 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._check()
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
-        self._check()
+        if self._stopped or time.monotonic() > self._deadline:
+            self._check()
         call = self._meter.call(run_id)
         if call is None or not isinstance(chunk, ChatGenerationChunk):
             return

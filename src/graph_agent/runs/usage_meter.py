@@ -78,14 +78,19 @@ class UsageMeter:
         call = self._calls.get(run_id)
         return call is not None and not call.ended and not call.spoke
 
-    def heard(self, call: CallUsage, usage: Any, *, chunks: int) -> None:
-        """Count a chunk of the call's message."""
+    def heard(self, call: CallUsage, usage: Any, *, chunks: bool) -> None:
+        """Count a chunk of the call's message, which has content if `chunks` says so."""
         # Takes the call and not its id: this runs for each token, and saves a lookup.
-        before = call.written
         call.spoke = True
+        if not usage:
+            # Nearly always. One more is written, unless the endpoint has reported more.
+            call.chunks += chunks
+            if chunks and call.chunks > call.output_tokens and not call.wrapped:
+                self.written += 1
+            return
+        before = call.written
         call.chunks += chunks
-        if usage:
-            call.add(usage)
+        call.add(usage)
         if not call.wrapped:
             self.written += call.written - before
 
