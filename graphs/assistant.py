@@ -42,7 +42,7 @@ NOTHING_FOUND = "The documents do not answer this."
 
 documents = DocumentSearch(
     name="search_docs",
-    description="Search the documentation of graph-agent.",
+    description="Search the documentation of graph-agent. Every question goes here, also about errors.",
     example="topic",
 )
 
@@ -56,7 +56,7 @@ async def report_problem(
         ),
     ],
 ) -> str:
-    """Report a problem to the project, if the user says so."""
+    """Send the user's report to the project. Never for a question."""
     try:
         store = get_store()
     except (KeyError, RuntimeError):

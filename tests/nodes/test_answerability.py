@@ -117,8 +117,8 @@ class Endpoint:
             raise failure
         writer = ChunkWriter(model="m")
         yield writer.start()
-        told = {"token": "no", "logprob": 0.0, "bytes": [*b"no"]}
-        yield writer.text("no", [{**told, "top_logprobs": [told]}] if self.asked[-1] else None)
+        told = [{"token": token, "logprob": math.log(0.5), "bytes": [*token.encode()]} for token in ("no", "Yes")]
+        yield writer.text("no", [{**told[0], "top_logprobs": told}] if self.asked[-1] else None)
         yield writer.finish("stop")
 
 
@@ -156,6 +156,14 @@ async def test_an_endpoint_is_asked_for_probabilities_until_it_refuses_them(
             assert not await agent.answers()
         await app.aclose()
     assert endpoint.asked == asked
+
+
+@pytest.mark.parametrize("served", [(None, None)], indirect=True)
+async def test_what_the_endpoint_tells_of_its_word_counts_and_not_the_word(served: tuple[Endpoint, AppContext]) -> None:
+    _, app = served
+    with app.entered():
+        assert await Agent(chat_model("databricks:local-model", max_retries=0), 0.9).answers()
+        await app.aclose()
 
 
 @pytest.mark.parametrize("served", [(BUSY, BUSY)], indirect=True)
