@@ -4,6 +4,7 @@ The server is one of the official SDK, and the client is OpenAI's, both over rea
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ from graph_agent.protocol.wire_schemas import event
 from graph_agent.runs.request import RunRequest
 from graph_agent.runs.run import head_of
 from graph_agent.runs.stored_requests import dump_request, load_request
-from graph_agent.testing import Call, ModelRequest, ScriptedChatModel, on_loopback
+from graph_agent.testing import Call, ModelRequest, ScriptedChatModel, Wait, on_loopback
 
 pytestmark = pytest.mark.anyio
 
@@ -318,6 +319,23 @@ def test_a_list_that_the_client_sends_again_is_not_told_twice_and_widens_nothing
     assert lists(second) == []
     assert offered == ["calc__add"]
     assert shop.done == ["add 2 3"]
+
+
+def test_a_response_that_goes_on_with_what_was_said_meanwhile_has_no_second_list(shop: Shop, url: str) -> None:
+    go_on, reached = threading.Event(), threading.Event()
+    with talking(["One.", Wait(go_on, reached)], [ADD], ["Five."], servers=url) as talk:
+        address = f"{talk.service.url}/v1/responses"
+        stream = talk.ask([calc(url)], stream=True, store=True)
+        response = next(iter(stream)).response
+        assert reached.wait(30)
+        assert httpx.post(f"{address}/{response.id}/steer", json={"input": "And?"}).status_code == 202
+        go_on.set()
+        steered = [one for one in stream][-1].response
+        followed = httpx.get(f"{address}/{steered.metadata['successor_id']}?stream=true", timeout=30).text
+        successor = talk.client.responses.retrieve(steered.metadata["successor_id"])
+    assert lists(steered) == [("calc", ["add", "wipe", "leak"])]
+    assert "mcp_list_tools" not in followed
+    assert outputs(successor) == [("add", "5", None)]
 
 
 def test_a_list_that_failed_is_told_again(shop: Shop, url: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from graph_agent.protocol.item_shapes import Item
 from graph_agent.protocol.messages import messages_of
 from graph_agent.protocol.reconcile import texts_with
+from graph_agent.protocol.tool_list_items import listed_before
 from graph_agent.runs.continuing import unfinished_texts
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.request import RunRequest, Turn
@@ -105,6 +106,7 @@ async def next_request(
     # A choice that forces a call is for the first step of a graph.
     forced = goes_on and invocation.tool_choice not in ("auto", "none")
     servers = tuple(replace(one, must=None) for one in invocation.servers) if goes_on else invocation.servers
+    told = {*invocation.listed, *listed_before(servers, output, None)}
     return replace(
         request,
         invocation=replace(
@@ -121,6 +123,7 @@ async def next_request(
             from_beginning=False,
             tool_choice="auto" if forced else invocation.tool_choice,
             servers=servers,
+            listed=tuple(one.label for one in servers if one.label in told),
             # A graph that goes on has read its history.
             compact_threshold=None if goes_on else invocation.compact_threshold,
             digest=None,
