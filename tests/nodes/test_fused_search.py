@@ -80,6 +80,20 @@ async def test_the_question_finds_what_the_planners_words_do_not() -> None:
     assert shown == [["pumps", "nights"]]
 
 
+async def test_the_question_counts_more_than_what_the_planner_leaves_of_it() -> None:
+    question = "Why does the pump in the yard stop at night?"
+    shelf = Shelf(3, {"pump": [passage("pumps"), passage("yards")], question: [passage("nights"), passage("stops")]})
+    shown, _ = await answered(shelf, question, calls("pump"))
+    assert shown == [["nights", "stops", "pumps"]]
+
+
+async def test_the_searches_of_a_planner_that_asks_for_several_count_as_much_as_the_question() -> None:
+    question = "Which port do the pump and the fan of the yard use?"
+    found = {"pump": [passage("pumps")], "fan": [passage("fans")], question: [passage("yards"), passage("ports")]}
+    shown, _ = await answered(Shelf(4, found), question, calls("pump", "fan"))
+    assert shown == [["pumps", "yards"], ["fans", "ports"]]
+
+
 async def test_each_part_of_a_question_is_searched_and_three_passages_more_are_shown() -> None:
     first, second = "Which port does the pump use", "and which one does the fan use?"
     pumps = [passage(f"pump{number}", document="pumps") for number in range(9)]
@@ -172,10 +186,10 @@ async def test_a_copy_that_another_query_finds_is_one_source_that_tells_both_pla
     text = "The pump runs at forty bar and needs a new seal after two thousand hours of work in the yard."
     shelf = Shelf(5, {"pump": [passage("a", text)], "How fast?": [passage("b", text.upper()), passage("c")]})
     shown, state = await answered(shelf, "How fast?", calls("pump"))
-    assert shown == [["a", "c"]]
+    assert shown == [["b", "c"]]
     listed = state["custom_outputs"]["sources"]
     assert [(one["doc_uri"], one.get("also_in")) for one in listed] == [
-        ("docs/a.md#a", ["docs/b.md#b"]),
+        ("docs/b.md#b", ["docs/a.md#a"]),
         ("docs/c.md#c", None),
     ]
 

@@ -47,6 +47,12 @@ FIRST_PLACES = 5
 """How slowly the worth of a place falls: the first place is worth 1/6, the second 1/7. The smaller, the more the
 first places of each query count. With 60, as usual for lists of thousands, they would count little."""
 
+OF_PLANNER = 0.5
+"""What a place in the planner's only search is worth, where one in a search for the question is worth 1.
+
+On 96 questions for tuning, with what a small model leaves of them, the mean reciprocal rank is .73 with 1, .76 with .7
+and .5, and .77 with .3. Larger planners write better queries, so their words keep half of their worth."""
+
 FEWEST_OF_CALL = 2
 """Passages that each of several calls gets, if it finds so many."""
 
@@ -115,18 +121,19 @@ def is_meaningful(part: str) -> bool:
     return len(part.split()) >= FEWEST_WORDS or sum(letter >= "\u2e80" for letter in part) >= 3 * FEWEST_WORDS
 
 
-def fused(found: Sequence[Ranked]) -> list[tuple[Document, float | None]]:
+def fused(found: Sequence[Ranked], *, of_first: float = 1.0) -> list[tuple[Document, float | None]]:
     """The passages of several lists, each best first, in one list: reciprocal rank fusion.
 
     Copies are left out. A passage has the best of its scores. The first two passages of each document come before the
-    others.
+    others. `of_first` is what a place in the first list is worth, where one in the others is worth 1.
     """
     worth: dict[str, float] = {}
     best: dict[str, tuple[Document, float | None]] = {}
-    for ranked in found:
+    for number, ranked in enumerate(found):
+        share = 1.0 if number else of_first
         for place, (document, score) in enumerate(ranked, start=1):
             key = passage_key(document)
-            worth[key] = worth.get(key, 0.0) + 1 / (FIRST_PLACES + place)
+            worth[key] = worth.get(key, 0.0) + share / (FIRST_PLACES + place)
             held = best.setdefault(key, (document, score))
             if score is not None and (held[1] is None or score > held[1]):
                 best[key] = held[0], score

@@ -24,6 +24,7 @@ from graph_agent.nodes.excerpts import SHORTEST_EXCERPT, excerpts
 from graph_agent.nodes.fused_search import (
     DEPTH,
     MORE_FOR_PARTS,
+    OF_PLANNER,
     Asked,
     asked_in,
     fair_to_parts,
@@ -198,7 +199,8 @@ async def _with_question(
             ranked.append(one)
         elif call in open_calls:
             # In two steps, so that a part weighs as much as the whole.
-            everything = fused([fused([one, *_succeeded(search, of_whole)]), *lists_of_parts])
+            together = fused([one, *_succeeded(search, of_whole)], of_first=OF_PLANNER if len(calls) == 1 else 1.0)
+            everything = fused([together, *lists_of_parts])
             # Several calls are the planner's own parts, and have their shares.
             ranked.append(fair_to_parts(everything, lists_of_parts, shown) if len(calls) == 1 else everything)
         else:
