@@ -61,9 +61,11 @@ BOTH = Source(number=3, doc_uri="c", chunk_id="c", title="All", text=f"{LISTENIN
     [
         ("The service listens on port 8000 [2].", "The service listens on port 8000 [1]."),
         ("The service listens on port 8000. [2]", "The service listens on port 8000. [1]"),
-        ("It keeps traces in a file [1, 9].", "It keeps traces in a file [2]."),
+        ("The service listens on port 8000 [2, 9].", "The service listens on port 8000 [1]."),
         ("The service listens on port 8000 [2]. It keeps traces in a file [1].",
-         "The service listens on port 8000 [1]. It keeps traces in a file [2]."),
+         "The service listens on port 8000 [1]. It keeps traces in a file [1]."),
+        # Words alone do not tell, as many passages have them.
+        ("It keeps traces in a file [1].", "It keeps traces in a file [1]."),
         # The passage holds the sentence, as does the best one, or another of the marker does, or none.
         ("The service listens on port 8000 [3].", "The service listens on port 8000 [3]."),
         ("The service listens on port 8000 [2, 1].", "The service listens on port 8000 [2, 1]."),

@@ -1,7 +1,7 @@
 """Citations: `[2]` in an answer, checked against what was retrieved."""
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -61,8 +61,8 @@ MOST_CORRECTED = 100
 class MarkerFilter:
     """Removes markers of passages that do not exist from streamed text. Delays only text that may become a marker.
 
-    With `sources`, a marker whose passages do not hold the sentence before it gets the number of the one that does, if
-    there is one. Small models often write the number of a passage about the same subject.
+    With `sources`, a marker gets the number of the passage that holds the sentence before it, if its own passages lack
+    a number or an identifier of the sentence. Small models often cite another passage about the same subject.
     """
 
     def __init__(self, numbers: Sequence[int], sources: Sequence[Source] = ()) -> None:
@@ -118,8 +118,11 @@ class MarkerFilter:
             return numbers
         self._compared += 1
         claim = _Words.of(_claim_before(self._said, len(self._said)))
-        best = _best_of(claim, self._passages, preferred={int(number) for number in numbers})
-        return numbers if best is None or str(best.number) in numbers else [str(best.number)]
+        # Common words are in many passages. Without a number or an identifier, the model knows better.
+        if any(claim.numbers <= words.numbers for source, words in self._passages if str(source.number) in numbers):
+            return numbers
+        best = _best_of(claim, self._passages)
+        return numbers if best is None else [str(best.number)]
 
     @cached_property
     def _passages(self) -> Sequence[tuple[Source, "_Words"]]:
@@ -256,18 +259,16 @@ def _words_of(sources: Sequence[Source]) -> Sequence[tuple[Source, _Words]]:
     return [(source, _Words.of(f"{source.title} {source.text}")) for source in sources]
 
 
-def _best_of(
-    claim: _Words, passages: Sequence[tuple[Source, _Words]], *, preferred: Set[int] = frozenset()
-) -> Source | None:
-    """The passage that holds a sentence best, and none if no passage holds it. Those of `preferred` come first."""
+def _best_of(claim: _Words, passages: Sequence[tuple[Source, _Words]]) -> Source | None:
+    """The passage that holds a sentence best, and none if no passage holds it."""
     if len(claim.words) + len(claim.numbers) < FEWEST_WORDS:
         return None
     holding = [
-        (source.number in preferred, share, source)
+        (share, source)
         for source, one in passages
         if claim.numbers <= one.numbers and (share := one.share_of(claim)) >= CREDITED
     ]
-    return max(holding, key=lambda one: one[:2], default=(False, 0.0, None))[2]
+    return max(holding, key=lambda one: one[0], default=(0.0, None))[1]
 
 
 def _credited(text: str, sources: Sequence[Source], results: Sequence[str]) -> list[Citation]:
