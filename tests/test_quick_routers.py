@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -73,6 +74,20 @@ async def test_any_other_router_may_wait_in_a_thread_as_before() -> None:
     def slowly(state: MessagesState) -> str:
         where.append(threading.current_thread())
         return END
+
+    assert await answered(ending_by(slowly)) == 1
+    assert where != [threading.current_thread()]
+
+
+async def test_a_function_that_wraps_a_quick_router_may_wait_in_a_thread() -> None:
+    """The decorator copies the attributes of what it wraps, and the wrapper may ask a server before."""
+    where = []
+    decides = requested_nodes("search")
+
+    @wraps(decides)
+    def slowly(state: MessagesState) -> Any:
+        where.append(threading.current_thread())
+        return decides(state)  # type: ignore[arg-type]
 
     assert await answered(ending_by(slowly)) == 1
     assert where != [threading.current_thread()]

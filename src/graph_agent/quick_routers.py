@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from langgraph.pregel import Pregel
 
 MARK = "decides_at_once"
-"""The attribute of a router that only looks at the state."""
+"""The attribute of a router that only looks at the state: its own code. `functools.wraps` copies the attribute to
+functions around the router, which may wait for something."""
 
 AnyRouter = TypeVar("AnyRouter", bound=Callable[..., Any])
 
 
 def quick(router: AnyRouter) -> AnyRouter:
     """Mark a router that takes microseconds and waits for nothing."""
-    setattr(router, MARK, True)
+    setattr(router, MARK, _code_of(router))
     return router
 
 
@@ -41,7 +42,14 @@ def decide_at_once(graph: "Pregel[Any, Any, Any, Any]") -> None:
 def _is_quick(router: Callable[..., Any]) -> bool:
     # Whoever uses it has imported it.
     prebuilt = sys.modules.get("langgraph.prebuilt.tool_node")
-    return getattr(router, MARK, False) or (prebuilt is not None and router is prebuilt.tools_condition)
+    if prebuilt is not None and router is prebuilt.tools_condition:
+        return True
+    code = _code_of(router)
+    return code is not None and getattr(router, MARK, None) is code
+
+
+def _code_of(router: Callable[..., Any]) -> Any:
+    return getattr(router, "__code__", None)
 
 
 def _at_once(router: Callable[..., Any]) -> Callable[..., Any]:

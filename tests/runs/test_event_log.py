@@ -194,6 +194,27 @@ def test_an_outlet_that_refuses_what_it_likes_and_its_reader_get_each_event_once
     assert asyncio.run(read()) == [*range(len(events))]
 
 
+async def test_a_reader_whose_outlet_takes_the_last_tokens_learns_at_once_that_the_log_has_ended() -> None:
+    """A run that is given away has no terminal event, and its last tokens may still be gathered."""
+    log, outlet, taken = EventLog(), Outlet(), list[int]()
+
+    def take(batch: Sequence[Entry]) -> bool:
+        taken.extend(entry.number for entry in batch)
+        return True
+
+    async def rest() -> list[int]:
+        return [entry.number async for batch in log.read(quiet_seconds=60, outlet=outlet) for entry in batch]
+
+    outlet.take = take
+    reading = asyncio.create_task(rest())
+    await asyncio.sleep(0)
+    log.append([item_events.text_delta("msg_1", 0, 0, "one")])
+    log.append([item_events.text_delta("msg_1", 0, 0, "two")])
+    log.end()
+    with anyio.fail_after(5):
+        assert taken + await reading == [0, 1]
+
+
 @given(st.lists(st.integers(0, 7), max_size=20), st.integers(-1, 80))
 def test_whatever_is_appended_a_reader_gets_what_follows_its_place(counts: list[int], after: int) -> None:
     async def read() -> list[int]:

@@ -120,6 +120,17 @@ async def test_tokens_that_come_one_by_one_reach_old_clients_and_pipelining_ones
     assert (first, second) == (whole.text, whole.text)
 
 
+async def test_a_request_for_the_headers_of_a_stream_gets_no_body() -> None:
+    words = [piece for n in range(5) for piece in (Wait(Pause()), f"word{n} ")]
+    runs = some_runs(grace_seconds=30)
+    with anyio.fail_after(40):
+        run = await runs.start(a_request(), RunScope(), graphs=OneGraph(chain(speaking(says(words)))))
+        async with joinable(runs) as client:
+            answer = await sent(client, f"HEAD /{run.id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 200 OK\r\n")
+    assert answer.partition("\r\n\r\n")[2] == ""
+
+
 class Pause:
     """Over after a moment in which tokens are not gathered."""
 

@@ -223,7 +223,7 @@ class EventLog:
         def hand(reader: _Reader) -> bool:
             """Whether the outlet takes all that the reader waits for. The end of a stream is left to its task."""
             take, at, end = outlet.take, reader.at, self._shown
-            if take is None or not at < end <= at + MOST_AT_ONCE:
+            if take is None or self._ended or not at < end <= at + MOST_AT_ONCE:
                 return False
             batch = self._between(at, end)
             newest = batch[-1].type

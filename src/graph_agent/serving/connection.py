@@ -134,8 +134,11 @@ class Connection(H11Protocol):
         before = self.cycle
         super().handle_events()
         cycle = self.cycle
-        if cycle is not before and cycle is not None and cycle.scope["http_version"] == "1.1":
-            scope: Any = cycle.scope
+        if cycle is None or cycle is before:
+            return
+        scope: Any = cycle.scope
+        # The answer to HEAD has the headers of a body, and none follows.
+        if scope["http_version"] == "1.1" and scope["method"] != "HEAD":
             scope["extensions"] = {CHUNKS: Chunks(cycle)}
 
     def connection_lost(self, exc: Exception | None) -> None:
