@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from graph_agent.evaluating.project_files import import_file
 from graph_agent.local import preparation
 from graph_agent.local.index.embedder import Embedder
+from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings
 
 from .asking import Found, ask, workspace
@@ -110,4 +112,7 @@ def too_low(figures: Figures, floors: Mapping[str, Mapping[str, float]]) -> list
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    status = main()
+    sys.stdout.flush()
+    # The thread that imports the search tool may be in a native library, which ends a normal exit with an error.
+    exit_now(status)

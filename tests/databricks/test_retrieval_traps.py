@@ -1,6 +1,8 @@
 """The traps of the Vector Search clients, each shown on the library as it is and then on `DocumentSearch`."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -79,6 +81,22 @@ def limit(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 async def as_user(search: DocumentSearch, name: str = "user03") -> Any:
     with with_user_token(UserToken(f"user-{name}")):
         return await search.search("what is the timeout")
+
+
+ONE_SEARCH = """
+import asyncio, atexit, sys
+from graph_agent.databricks.vector_search import DocumentSearch
+
+# Whatever is registered later runs earlier.
+atexit.register(lambda: print(hasattr(sys.modules["databricks_langchain"], "VectorSearchRetrieverTool")))
+print(len(asyncio.run(DocumentSearch(index=sys.argv[1]).search("what is the timeout"))) > 0)
+"""
+
+
+async def test_a_program_with_one_search_ends_after_the_imports_that_it_began(standing: StandIn) -> None:
+    command = [sys.executable, "-c", ONE_SEARCH, INDEX]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "True"]), done.stderr
 
 
 # -- 5.1: calls of the constructor ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 The first search does not wait for the tool's imports: `first_search` answers it, and the tool is made meanwhile.
 """
 
+import atexit
 import logging
 import sys
 import threading
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 SUPPORTED_CREDENTIALS = ("pat", "oauth-m2m")
 """Kinds of credentials that the tool takes from a client. For any other kind it silently uses those of the process."""
+
+
+LONGEST_IMPORT_SECONDS = 30.0
+"""How long a process waits at its end for the imports of the tool. A command of graph-agent does not wait."""
 
 
 class AppSearch:
@@ -85,8 +90,12 @@ class AppSearch:
             if self._builder is not None:
                 return
             run = copy_context().run
-            self._builder = threading.Thread(target=run, args=(self._try_to_build,), name="search-tool", daemon=True)
-            self._builder.start()
+            builder = threading.Thread(target=run, args=(self._try_to_build,), name="search-tool", daemon=True)
+            builder.start()
+            self._builder = builder
+        # A thread that imports a native library at the interpreter's end would end the process with an error. A program
+        # with one question comes to its end before.
+        atexit.register(builder.join, LONGEST_IMPORT_SECONDS)
 
     def _try_to_build(self) -> None:
         try:
