@@ -413,6 +413,9 @@ class ModelFailed(RunError):
     status = 502
     code = "model_failed"
 
+    refuses_request: bool = False
+    """Whether the endpoint does not accept the request itself, such as one of its parameters."""
+
 
 class ModelContextExceeded(ModelFailed):
     """The conversation is longer than the model can read, even without its earlier turns."""

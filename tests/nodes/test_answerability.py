@@ -91,6 +91,9 @@ class Agent:
         # Without scores, the likelier word decides.
         (saying("Yes", Yes=0.51, No=0.49), None, True),
         (saying("No", Yes=0.49, No=0.51), None, False),
+        # Scores on another scale, such as of BM25 or distances, say nothing either.
+        (saying("No", Yes=0.1, No=0.9), 17.5, False),
+        (saying("No", Yes=0.1, No=0.9), math.inf, False),
         # Probabilities of anything else, or in a form that nobody knows, say nothing. Then the words decide.
         (saying("Perhaps", Perhaps=0.99), 0.0, True),
         (telling("no", {"content": [{"top_logprobs": [{"token": "yes"}, 1]}]}), 0.9, False),
@@ -105,15 +108,20 @@ async def test_how_sure_the_model_is_and_how_well_the_passages_fit_decide_togeth
 
 
 class Endpoint:
-    """Says `no`, after these failures for requests with and without `logprobs`."""
+    """Says `no`, after these failures for requests with and without `logprobs`. The failure is for the first ones, if
+    `times` says for how many."""
 
-    def __init__(self, with_logprobs: Exception | None = None, without: Exception | None = None) -> None:
+    def __init__(
+        self, with_logprobs: Exception | None = None, without: Exception | None = None, times: int | None = None
+    ) -> None:
         self._failures = {True: with_logprobs, False: without}
+        self._times = times
         self.asked: list[bool] = []
 
     async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         self.asked.append(bool(body.get("logprobs")))
-        if failure := self._failures[self.asked[-1]]:
+        failure = self._failures[self.asked[-1]]
+        if failure is not None and (self._times is None or len(self.asked) <= self._times):
             raise failure
         writer = ChunkWriter(model="m")
         yield writer.start()
@@ -164,6 +172,28 @@ async def test_what_the_endpoint_tells_of_its_word_counts_and_not_the_word(serve
     with app.entered():
         assert await Agent(chat_model("databricks:local-model", max_retries=0), 0.9).answers()
         await app.aclose()
+
+
+@pytest.mark.parametrize(
+    ("served", "asked"),
+    [
+        ((BUSY, None, 1), [True, False, True, True, True, True]),
+        # It answers every request that it does not know so.
+        ((BUSY, None), [True, False, True, False, True, False, False, False]),
+    ],
+    indirect=["served"],
+    ids=["once", "always"],
+)
+async def test_an_endpoint_that_fails_once_is_asked_for_probabilities_again(
+    served: tuple[Endpoint, AppContext], asked: list[bool]
+) -> None:
+    endpoint, app = served
+    with app.entered():
+        agent = Agent(chat_model("databricks:local-model", max_retries=0), said=[SEARCH] * 4)
+        for _ in range(5):
+            assert not await agent.answers()
+        await app.aclose()
+    assert endpoint.asked == asked
 
 
 @pytest.mark.parametrize("served", [(BUSY, BUSY)], indirect=True)

@@ -82,10 +82,41 @@ def test_a_marker_gets_the_number_of_the_passage_that_holds_its_sentence(said: s
         assert "".join([*map(markers.feed, pieces), markers.finish()]) == shown
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "The service listens on port 8000: `ports[2]`",
+        "`The service listens on port 8000 [2]` ",
+        "So it goes:\n```python\nlisten = service.ports[2]  # The service listens on port 8000\n```\n",
+        "So it goes:\n\n1. Do this:\n   ~~~\n   a = `\n   The service listens on port 8000 [2]\n   ~~~\n",
+    ],
+)
+def test_a_number_in_code_is_not_corrected(code: str) -> None:
+    said = f"{code}The service listens on port 8000 [2]."
+    for pieces in ([said], list(said)):
+        markers = MarkerFilter([1, 2], [LISTENING, KEEPING])
+        shown = "".join([*map(markers.feed, pieces), markers.finish()])
+        assert shown == f"{code}The service listens on port 8000 [1]."
+
+
 @given(
     st.lists(
         st.sampled_from(
-            ["The service listens", " on port 8000", " 9000", ".", " ", " [1]", "[2]", "[9]", "[", "1, 2]"]
+            [
+                "The service listens",
+                " on port 8000",
+                " 9000",
+                ".",
+                " ",
+                " [1]",
+                "[2]",
+                "[9]",
+                "[",
+                "1, 2]",
+                "`",
+                "``",
+                "\n",
+            ]
         ),
         max_size=30,
     )

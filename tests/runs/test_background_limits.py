@@ -15,7 +15,7 @@ from tests.runs.registered import ANN, BOB
 from tests.runs.stored import Chat
 
 from graph_agent.contract import AgentState
-from graph_agent.errors import TooManyRuns, UnsupportedField
+from graph_agent.errors import StoreUnavailable, TooManyRuns, UnsupportedField
 from graph_agent.identity.owner import Owner
 from graph_agent.identity.user_token import UserToken
 from graph_agent.runs.request import Scope
@@ -239,6 +239,46 @@ async def test_a_run_whose_users_token_is_gone_waits_for_another_one_and_goes_on
     await second.aclose()
     for file in tmp_path.iterdir():
         assert planted.value.encode() not in file.read_bytes()
+
+
+class AwayStore:
+    """A store that does not answer who asks for the events of a run."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.runs = self
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store if hasattr(self._store, name) else self._store.runs, name)
+
+    async def events(self, *given: Any, **named: Any) -> Any:
+        self.asked += 1
+        raise StoreUnavailable("the store does not answer")
+
+
+async def test_a_process_that_stops_while_a_run_waits_for_the_store_puts_it_back_at_once_and_for_all(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than a process waits when it stops.
+    monkeypatch.setattr("graph_agent.runs.background.OUTAGE_SECONDS", 30.0)
+    nodes, away = Nodes(), AwayStore(store)
+    first = Process(away, nodes.graph(), lease_seconds=30.0).begin()
+    run = await submit_for_user(first, token(3600))
+    async with asyncio.timeout(20):
+        while not away.asked:  # noqa: ASYNC110 - of the store
+            await asyncio.sleep(0.01)
+    began = time.monotonic()
+    await first.aclose()
+    assert time.monotonic() - began < 2
+    second = Process(store, nodes.graph(), lease_seconds=30.0)
+    assert second.background is not None
+    second.background.keep_token(run, token(3600))
+    second.begin()
+    # Sooner than other processes take the run from the one that has the token of its user.
+    record = await record_when_ended(store, run, seconds=3)
+    assert (record.status, nodes.done) == ("completed", list(NODES))
+    await second.aclose()
 
 
 async def test_a_run_that_waits_for_a_token_until_its_time_is_used_up_ends_and_frees_its_conversation(

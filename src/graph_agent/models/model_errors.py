@@ -98,10 +98,12 @@ def _status_error(status: int, asked: ModelCall, tries: str, wait: float | None)
     later = "try again later" if wait is None else f"try again in {duration_text(wait)}"
     match status:
         case 400 | 422:
-            return ModelFailed(
+            refused = ModelFailed(
                 f"{name} does not accept the request ({status}): the conversation may be too long for it, or it may "
                 "not support one of the parameters or tools"
             )
+            refused.refuses_request = True
+            return refused
         case 401 if asked.acting_as == "user":
             # A token that is not a JWT does not say when it expires, so the endpoint is the first to notice.
             return Unauthenticated(REFUSED)

@@ -45,6 +45,10 @@ LONGEST_EARLIER = 300
 LIKELIEST = 8
 """Likeliest first tokens that are asked for: `Yes`, `No`, and other spellings of both."""
 
+MOST_FAILURES = 3
+"""After so many in a row, an endpoint is no longer asked for probabilities: a single one may have had another reason.
+One that refuses such a request is not asked again either."""
+
 LEAST_TOLD = 0.1
 """Probability of yes and no together, below which the reply is about something else and says nothing of either."""
 
@@ -78,7 +82,7 @@ class Evidence:
     """What the model is, in the words of a system message."""
 
     best_score: float | None = None
-    """The highest score of the passages, 0 to 1, if the search gives scores."""
+    """The highest score of the passages, if the search gives scores. It counts if it is from 0 to 1."""
 
     @property
     def instructions(self) -> str:
@@ -114,22 +118,29 @@ class AnswerCheck:
         sure = probability_of_yes(reply)
         if sure is None:
             return not reply.text.strip().lower().startswith("no")
-        if evidence.best_score is None:
+        score = evidence.best_score
+        if score is None or not 0 <= score <= 1:
+            # Of a search that has none, or has its own scale, such as distances.
             return sure >= 1 / 2
-        return sure + SCORE_WEIGHT * max(0.0, evidence.best_score - GOOD_SCORE) >= LEAST_SURE
+        return sure + SCORE_WEIGHT * max(0.0, score - GOOD_SCORE) >= LEAST_SURE
 
     async def _reply(self, messages: Sequence[BaseMessage]) -> AIMessage:
         if isinstance(self._model, DeferredChatModel) and self._model.may_tell_probabilities:
             learned = self._learned()
-            if not learned.refused:
+            if learned.failures < MOST_FAILURES:
                 try:
-                    return await self._asked(messages, logprobs=True, top_logprobs=LIKELIEST)
+                    reply = await self._asked(messages, logprobs=True, top_logprobs=LIKELIEST)
                 except ModelFailed as error:
                     # Its subclasses say that the endpoint has no time or the conversation is too long.
                     if type(error) is not ModelFailed:
                         raise
+                    failures = MOST_FAILURES if error.refuses_request else 1
+                else:
+                    learned.failures = 0
+                    return reply
                 reply = await self._asked(messages)
-                learned.refused = True
+                # It knows the rest of the request.
+                learned.failures += failures
                 return reply
         return await self._asked(messages)
 
@@ -140,7 +151,8 @@ class AnswerCheck:
 class _Learned:
     """What an endpoint has shown that it does not know."""
 
-    refused = False
+    failures = 0
+    """How often in a row it failed with a parameter, and not without it."""
 
 
 def probability_of_yes(reply: AIMessage) -> float | None:

@@ -58,17 +58,60 @@ MOST_CORRECTED = 100
 """Markers of an answer that are compared with the passages. Further ones stay as they are, as comparing takes time."""
 
 
+_TICKS = re.compile(r"`+")
+_FENCES = ("```", "~~~")
+
+
+class _Code:
+    """Whether a text ends within code so far: between backticks of a line, or in a fence."""
+
+    def __init__(self) -> None:
+        self._fence = ""
+        self._begins = ""
+        """How the last line begins."""
+        self._after_tick = self._between_ticks = False
+
+    def __bool__(self) -> bool:
+        return bool(self._fence) or self._between_ticks
+
+    def add(self, text: str) -> None:
+        """The text goes on."""
+        line, *more = text.split("\n")
+        self._add_to_line(line)
+        for line in more:
+            self._end_line()
+            self._add_to_line(line)
+
+    def _add_to_line(self, text: str) -> None:
+        if not text:
+            return
+        if len(self._begins) < len(_FENCES[0]):
+            self._begins = (self._begins + text).lstrip()[: len(_FENCES[0])]
+        if "`" in text:
+            goes_on = self._after_tick and text[0] == "`"
+            self._between_ticks ^= (len(_TICKS.findall(text)) - goes_on) % 2 == 1
+        self._after_tick = text[-1] == "`"
+
+    def _end_line(self) -> None:
+        if self._begins in _FENCES and self._fence in ("", self._begins):
+            self._fence = "" if self._fence else self._begins
+        self._begins = ""
+        self._after_tick = self._between_ticks = False
+
+
 class MarkerFilter:
     """Removes markers of passages that do not exist from streamed text. Delays only text that may become a marker.
 
     With `sources`, a marker gets the number of the passage that holds the sentence before it, if its own passages lack
-    a number or an identifier of the sentence. Small models often cite another passage about the same subject.
+    a number or an identifier of the sentence. Small models often cite another passage about the same subject. In
+    code, where `[2]` may be an index, no number is changed.
     """
 
     def __init__(self, numbers: Sequence[int], sources: Sequence[Source] = ()) -> None:
         self._numbers = frozenset(numbers)
         self._sources = sources
         self._compared = 0
+        self._code = _Code()
         self._said = ""
         """The end of the text so far, in which the sentence before a marker is looked for."""
 
@@ -111,10 +154,11 @@ class MarkerFilter:
 
     def _say(self, pieces: list[str], text: str) -> None:
         pieces.append(text)
+        self._code.add(text)
         self._said = (self._said + text)[-LONGEST_CLAIM:]
 
     def _kept(self, numbers: list[str]) -> list[str]:
-        if not numbers or not self._passages or self._compared >= MOST_CORRECTED:
+        if not numbers or not self._passages or self._code or self._compared >= MOST_CORRECTED:
             return numbers
         self._compared += 1
         claim = _Words.of(_claim_before(self._said, len(self._said)))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -157,6 +158,8 @@ class Background:
         self._running: set[asyncio.Task[Any]] = set()
         """Those of the tasks that run a run."""
         self._stopping = False
+        self._stopped = asyncio.Event()
+        """Set with `_stopping`, for those that pause."""
         self.looked_at: float | None = None
         """When it last looked for runs in the store with success, in terms of `time.monotonic()`."""
 
@@ -166,7 +169,7 @@ class Background:
         """Start to take runs."""
         self._surroundings, self._stopping = surroundings, False
         # Another lifespan of the app may have another event loop.
-        self._news = asyncio.Event()
+        self._news, self._stopped = asyncio.Event(), asyncio.Event()
         self._taking = self._task(self._take_runs())
         self._task(self._renew_leases())
         self._task(
@@ -179,6 +182,7 @@ class Background:
         """Take no more runs, and put those of this process back into the queue."""
         self._stopping = True
         self._news.set()
+        self._stopped.set()
         if self._taking is not None:
             # It may be taking a run at this moment.
             await asyncio.wait([self._taking], timeout=GIVEN_AWAY_SECONDS)
@@ -416,13 +420,17 @@ class Background:
         oldest = time.monotonic() - self.limits.seconds
         self._outages = {id_: one for id_, one in self._outages.items() if one.since > oldest}
         self._outages[claimed.response] = outages._replace(times=outages.times + 1)
-        await asyncio.sleep(OUTAGE_SECONDS * 2 ** min(outages.times, MOST_OUTAGES))
-        # This process has the token of its user.
-        await self._put_back(claimed, home=self.process if claimed.needs_token else None)
+        # A process that stops waits less than the pause may take, and a run that it keeps counts as crashed.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OUTAGE_SECONDS * 2 ** min(outages.times, MOST_OUTAGES)):
+                await self._stopped.wait()
+        await self._put_back(claimed, stays=claimed.needs_token)
 
-    async def _put_back(self, claimed: ClaimedRun, *, to: RunState = "queued", home: str | None = None) -> None:
+    async def _put_back(self, claimed: ClaimedRun, *, to: RunState = "queued", stays: bool = False) -> None:
+        """`stays`: this process has the token of the run's user, so the others leave the run to it for a time."""
         ends = time.monotonic() + AWAY_SECONDS
         while True:
+            home = self.process if stays and not self._stopping else None
             try:
                 store = await self._store()
                 await store.runs.release(claimed.right, process=self.process, to=to, home=home)
