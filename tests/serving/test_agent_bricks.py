@@ -1,5 +1,6 @@
 """The address of Agent Bricks' server, by requests as its clients send them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from tests.serving.describing import flaws, schema_in
 from tests.serving.mailing import planner
 
 from graph_agent import Settings, create_app
-from graph_agent.testing import AgentClient, Call, ScriptedChatModel
+from graph_agent.testing import AgentClient, Call, ScriptedChatModel, Wait, on_loopback
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +99,26 @@ async def test_a_stream_can_be_read_again_from_any_event_on() -> None:
         for after, left in ((0, events), (events[0][0], events[1:]), (events[-1][0], [])):
             again = await talk.http.get(f"{PATH}/{id_}/events?after={after}")
             assert events_of(again.text) == left
+
+
+class Pause:
+    """Over after a moment in which tokens are not gathered."""
+
+    async def wait(self) -> None:
+        await asyncio.sleep(0.03)
+
+
+async def test_tokens_that_come_one_by_one_from_our_own_server_are_told_in_the_same_form() -> None:
+    words = [piece for n in range(5) for piece in (Wait(Pause()), f" word{n}")]
+    app = create_app(Settings(tracing="off", store="memory"), {"a": planner(ScriptedChatModel(words))}, environ={})
+    id_ = str(uuid4())
+    body = {"id": id_, "session_id": "s1", "input": [{"role": "user", "content": "Hi"}], "stream": True}
+    with on_loopback(app) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            told = events_of((await client.post(PATH, json=body)).text)
+            again = events_of((await client.get(f"{PATH}/{id_}/events?after=0")).text)
+    assert [data["content"] for _, kind, data in told if kind == "delta"] == [f" word{n}" for n in range(5)]
+    assert again == told
 
 
 async def test_a_run_in_the_background_is_polled() -> None:

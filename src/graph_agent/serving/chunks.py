@@ -3,12 +3,20 @@
 import weakref
 from typing import TYPE_CHECKING
 
+from starlette.types import Scope
+
 if TYPE_CHECKING:
     # An app is also served by the servers of hosts.
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
 CHUNKS = "graph_agent.chunks"
-"""The extension in the scope of a request that has its `Chunks`. Middleware that changes bodies must remove it."""
+"""The extension in the scope of a request that has its `Chunks`."""
+
+
+def without_chunks(scope: Scope) -> Scope:
+    """The scope for an app whose bodies are changed on their way. All that it writes goes through `send`."""
+    extensions = scope.get("extensions") or {}
+    return {**scope, "extensions": {name: one for name, one in extensions.items() if name != CHUNKS}}
 
 
 class Chunks:
