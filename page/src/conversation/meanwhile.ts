@@ -62,10 +62,12 @@ export class Meanwhile {
     }
   }
 
-  /** Show what waits for the answer at this address, or behind it, since before the page was loaded. */
-  async restore(address: string): Promise<void> {
+  /** Show what waits for the answer at this address, or behind it, since before the page was loaded. When the list of it
+   * comes, `isLast` says whether nothing has followed that answer meanwhile, which would have taken it along. */
+  async restore(address: string, isLast: () => boolean): Promise<void> {
     const listed = this.api.json<{ data: Steer[] }>("GET", `${address}/steer`, { signal: this.signal });
     const restored = listed.then(({ data }) => {
+      if (!isLast()) return;
       const known = new Set(this.entries.peek().map((one) => one.id));
       const found = data.filter((one) => isWaiting(one) && !known.has(one.id));
       this.entries.value = [...found.map((one) => entryOf(one, address)), ...this.entries.peek()];

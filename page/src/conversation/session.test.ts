@@ -187,6 +187,25 @@ test("A message behind an answer that asks is there after a reload, and goes alo
   expect(waits(other)).toEqual([["Two", "waiting"]]);
 });
 
+test("A message that a decision has taken along is not shown as waiting, however late the list of them comes.", async () => {
+  const service = new FakeService();
+  service.answering = asking("a");
+  const { chat, open, run } = await writing(service);
+  await open.say("Two");
+  for (const steer of run.steers) steer.status = "pending";
+  run.tell();
+  await ended(service, chat);
+  service.answering = ({ said }, telling) => saying(`You said: ${said}`, telling);
+  service.atOnce = true;
+  const other = await opened(service, chat.open.value.id.value);
+  await other.open.value.decide(last(other), [
+    { type: "mcp_approval_response", approval_request_id: "a", approve: true },
+  ]);
+  await ended(service, other);
+  await settled();
+  expect(waits(other)).toEqual([]);
+});
+
 test("An answer that is stopped gives its messages back.", async () => {
   const service = new FakeService();
   const { chat, open, run } = await writing(service);

@@ -140,7 +140,7 @@ export class ConversationState implements OpenConversation {
     const asks = node?.turn?.answer.approvals.peek().size ?? 0;
     if (node === null || address === null || !(isOpen(node.entry) || asks > 0)) return;
     // What is not known is not shown. It reaches the answer all the same.
-    await this.said.restore(address).catch(() => {});
+    await this.said.restore(address, () => this.tip === node).catch(() => {});
   }
 
   /** Look for what other pages and background runs have added. */
