@@ -274,6 +274,23 @@ def test_an_approval_stays_open_until_its_server_comes_with_it(
     assert second.output_text == "Wiped."
 
 
+def test_the_address_of_a_server_is_that_of_the_response_that_asked_also_after_a_part_of_the_decisions(
+    shop: Shop, url: str
+) -> None:
+    other = url.replace("127.0.0.1", "localhost")
+    asking = calc(url, require_approval="always")
+    calls = [Call("calc__wipe", {"what": what}) for what in ("disk", "tape")]
+    with talking(calls, ["Wiped."], servers=f"{url},{other}") as talk:
+        first = talk.ask([asking])
+        one, two = (item.id for item in first.output if item.type == "mcp_approval_request")
+        second = talk.ask([], [answer(one)], previous_response_id=first.id)
+        yes = {"content": [answer(two)], "previous_response_id": second.id}
+        param, message = talk.refused([calc(other)], **yes)
+        assert (param, "`tools` has calc at another address" in message) == ("tools", True)
+        third = talk.ask([asking], **yes)
+    assert sorted(outputs(third)) == [("wipe", "wiped disk", None), ("wipe", "wiped tape", None)]
+
+
 def test_a_rejection_needs_no_server(shop: Shop, url: str) -> None:
     with talking([WIPE], ["Left."], servers=url) as talk:
         first = talk.ask([calc(url, require_approval="always")])

@@ -4,7 +4,7 @@ Only approvals that wait after the response that the request follows are ever pa
 before the run begins: the same answer again changes nothing, another one is refused, and an unknown one does not exist.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -59,35 +59,6 @@ class Reading:
     def resends(self, item: Item) -> bool:
         """Whether the item asks for or answers an approval that the conversation has already left behind."""
         return _approval_of(item) in self.resent
-
-
-def require_servers(answers: Answers, asking: StoredResponse, servers: Sequence[ToolServer]) -> None:
-    """Check that the request names the MCP servers of the calls that it lets the graph make, at the addresses of the
-    response that asked. Otherwise the calls would fail, and their approvals would be used up.
-
-    Raises:
-        InvalidRequest: a server is missing, or has another address.
-    """
-    named = {one.label: one.url for one in servers}
-    asked = addresses_in(asking.response or {})
-    for approval in answers.waiting:
-        label = approval.server
-        if label is None or approval.interrupt not in answers.resume:
-            continue
-        if answers.decisions[approval.id].kind not in ("approve", "edit"):
-            continue
-        if label not in named:
-            raise InvalidRequest(
-                f"`tools` lacks the server {label}, for whose call the approval is: send it with this request too, its "
-                "credentials included, because they are not stored.",
-                param="tools",
-            )
-        if named[label] != asked.get(label, named[label]):
-            raise InvalidRequest(
-                f"`tools` has {label} at another address than the request that led to the call: send that "
-                "`server_url`, or give the other server another label.",
-                param="tools",
-            )
 
 
 def _approval_of(item: Item) -> str | None:
@@ -156,6 +127,50 @@ class AnswerReader:
                 return replace(rest, continued_by=await self._continued_by(owner, parent, asked, repeated, rows))
             return replace(rest, repeats=await self._repeated(owner, repeated) if repeated else None)
         return replace(rest, answers=self._answers(waiting, rows, given, says_more))
+
+    async def require_servers(self, owner: Owner, answers: Answers, servers: Sequence[ToolServer]) -> None:
+        """Check that the request names the MCP servers of the calls that it lets the graph make, at the addresses of
+        the responses that asked. Otherwise the calls would fail, and their approvals would be used up.
+
+        Raises:
+            InvalidRequest: a server is missing, or has another address.
+        """
+        named = {one.label: one.url for one in servers}
+        calls = {
+            one.id: one.server
+            for one in answers.waiting
+            if one.server is not None
+            and one.interrupt in answers.resume
+            and answers.decisions[one.id].kind in ("approve", "edit")
+        }
+        for label in calls.values():
+            if label not in named:
+                raise InvalidRequest(
+                    f"`tools` lacks the server {label}, for whose call the approval is: send it with this request too, "
+                    "its credentials included, because they are not stored.",
+                    param="tools",
+                )
+        asked = await self._addresses(owner, calls)
+        for id_, label in calls.items():
+            if named[label] != asked[id_].get(label, named[label]):
+                raise InvalidRequest(
+                    f"`tools` has {label} at another address than the request that led to the call: send that "
+                    "`server_url`, or give the other server another label.",
+                    param="tools",
+                )
+
+    async def _addresses(self, owner: Owner, approvals: Collection[str]) -> dict[str, Mapping[str, str | None]]:
+        """By approval, the addresses of the servers in the request whose response asked first. A response that asks
+        once more, as not all was decided, may be to a request without servers."""
+        rows = await self._responses.approvals(owner, set(approvals)) if approvals else {}
+        found: dict[str, Mapping[str, str | None]] = {}
+        for id_ in {one.response for one in rows.values()}:
+            try:
+                found[id_] = addresses_in((await self._responses.get(owner, id_)).response or {})
+            except ResponseNotFound:
+                # It was deleted. The call itself is compared once more.
+                found[id_] = {}
+        return {one: found[rows[one].response] if one in rows else {} for one in approvals}
 
     async def _past(
         self, owner: Owner, parent: StoredResponse | None, approvals: Sequence[StoredApproval]

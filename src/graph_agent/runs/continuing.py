@@ -41,7 +41,7 @@ from graph_agent.protocol.reconcile import (
 )
 from graph_agent.protocol.requests import instruction_messages
 from graph_agent.protocol.tool_list_items import listed_before
-from graph_agent.runs.answers import AnswerReader, Reading, require_servers
+from graph_agent.runs.answers import AnswerReader, Reading
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.recognizing import Recognizing, same_question
 from graph_agent.runs.request import Turn
@@ -193,8 +193,8 @@ class Continuing:
         items = await self._resolved(owner, invocation.items)
         place = await self._place(owner, invocation, items, recognize=recognize)
         place, said = await self._answered(owner, invocation, place, items, graph)
-        if place.parent is not None and said.repeats is None and said.answers is not None:
-            require_servers(said.answers, place.parent, invocation.servers)
+        if said.repeats is None and said.answers is not None:
+            await self._answers.require_servers(owner, said.answers, invocation.servers)
         new = [item for item in items[place.known :] if not said.resends(item)]
         # An answer reaches only a graph that goes on where it waits.
         continues = keeps_messages or (said.answers is not None and said.answers.resume)
