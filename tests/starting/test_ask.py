@@ -139,6 +139,45 @@ def test_a_graph_that_a_running_service_does_not_have_is_refused_with_the_addres
     assert f"the service at {url} has no graph named 'mine'; its graphs are: theirs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ({"mine": "./mine.py:graph"}, True),
+        ({"mine": "./mine.py:graph", "theirs": "./mine.py:graph"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_a_running_service_that_has_none_of_the_graphs_of_this_folder_answers_with_a_word_about_that(
+    listed: dict[str, str] | None,
+    told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def answer(request: Request) -> PlainTextResponse:
+        return PlainTextResponse('data: {"type": "response.output_text.delta", "delta": "Hello."}\n\n')
+
+    other = [
+        Route("/health", lambda _: JSONResponse({"status": "healthy"})),
+        Route("/agent/info", lambda _: JSONResponse({"graphs": [{"name": "theirs"}]})),
+        Route("/responses", answer, methods=["POST"]),
+    ]
+    monkeypatch.chdir(tmp_path)
+    if listed is not None:
+        Path("langgraph.json").write_text(json.dumps({"graphs": listed}))
+    with on_loopback(Starlette(routes=other)) as url:
+        monkeypatch.setenv("GRAPH_AGENT_PORT", url.rpartition(":")[2])
+        assert main(["ask", "hi"]) == 0
+        shown = capsys.readouterr()
+        assert main(["ask", "hi", "--url", url]) == 0
+    # The address was named, so that it is the one that was meant.
+    assert capsys.readouterr() == ("Hello.", "")
+    assert shown.out == "Hello."
+    assert (f"the service at {url} answers" in shown.err) is told
+    assert ("it has no graph of langgraph.json, which lists mine; its graphs are: theirs" in shown.err) is told
+
+
 @pytest.mark.local_model
 def test_what_dev_tells_to_run_asks_the_service_that_told_it(tmp_path: Path) -> None:
     port = free_port()

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, TextIO
 
 import httpx
@@ -16,7 +17,7 @@ from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands import deployed_app
 from graph_agent.commands.closed_output import nobody_reads
 from graph_agent.commands.options import settings_from
-from graph_agent.errors import NotReady, UnknownGraph
+from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.local.ports import answers
 from graph_agent.printable import printable
 from graph_agent.processes.child import ChildProcess
@@ -88,6 +89,8 @@ def ask(question: str, *, graph: str | None, url: str | None, settings: Settings
             if graph is not None and app is None:
                 # Skipped for an app: Databricks accepts tokens only on paths below /api/, and /agent/info is not one.
                 _require_served(client, address, graph)
+            elif graph is None and app is None and url is None:
+                _tell_of_other_graphs(client, address, settings.config)
             return _show(client, address + path, question, graph)
         if graph is not None:
             # Checked here so that a typo fails before the model is loaded, which can take a minute.
@@ -130,15 +133,40 @@ def _ready(client: httpx.Client, address: str) -> bool:
 def _require_served(client: httpx.Client, address: str, graph: str) -> None:
     """Refuse a graph that the service does not have. `/responses` answers an unknown name with the default graph, and
     that answer would look like the other graph's."""
-    try:
-        names = [str(one["name"]) for one in client.get(f"{address}/agent/info").json()["graphs"]]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        # Not a graph-agent service, or an older one. `_require_graph` checks the name in its answer.
-        return
-    if graph not in names:
+    names = _served(client, address)
+    # Without names it is not a graph-agent service, or an older one. `_require_graph` checks the name in its answer.
+    if names and graph not in names:
         raise UnknownGraph(
             f"the service at {address} has no graph named {graph!r}; its graphs are: {', '.join(names)}", param="graph"
         )
+
+
+def _tell_of_other_graphs(client: httpx.Client, address: str, manifest: Path) -> None:
+    """Say that another project's service answers, if the one on the port has none of this folder's graphs.
+
+    The answer would look like this project's. It is no error, because `graph-agent dev --config` serves others too.
+    """
+    try:
+        listed = [spec.name for spec in read_manifest(manifest)]
+    except GraphNotLoaded:
+        # Not a folder of a project, or one whose file is broken. The running service needs neither.
+        return
+    names = _served(client, address)
+    if names and not set(names) & set(listed):
+        print(
+            f"the service at {address} answers, and it has no graph of {manifest}, which lists {', '.join(listed)}; "
+            f"its graphs are: {', '.join(names)}. To ask this project, stop that service, or run `graph-agent dev` "
+            "here on other ports with GRAPH_AGENT_PORT and GRAPH_AGENT_WORKSPACE_PORT",
+            file=sys.stderr,
+        )
+
+
+def _served(client: httpx.Client, address: str) -> list[str]:
+    """The names of the service's graphs. Empty if it does not tell."""
+    try:
+        return [printable(str(one["name"])) for one in client.get(f"{address}/agent/info").json()["graphs"]]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return []
 
 
 @contextmanager
