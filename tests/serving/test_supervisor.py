@@ -1,6 +1,7 @@
 """The supervisor and its agents as they are shipped: served, with Databricks' own clients against the stand-in."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -327,13 +328,19 @@ def test_the_output_resent_is_a_history_everyone_reads_their_part_of(
 ) -> None:
     play(**both())
     history = [{"role": "user", "content": BOTH}, *ask(service, BOTH)[-1]["response"]["output"]]
-    play(supervisor=[calls(to_documents("How long?"))], documents=[search(), says("Still thirty ", "[2].")], check=YES)
+    known = [number for item in history for number in re.findall(r"^\[(\d+)\] ", str(item.get("output")), re.M)]
+    new = max(map(int, known)) + 1
+    play(
+        supervisor=[calls(to_documents("How long?"))],
+        documents=[search(), says("Still thirty ", f"[{new}].")],
+        check=YES,
+    )
     first_asked = len(workspace.model.bodies)
     response = ask(service, [*history, {"role": "user", "content": "How long?"}])[-1]["response"]
     del workspace.model.bodies[:first_asked]
-    assert phases(response) == [("Still thirty [2].", "final_answer")]
+    assert phases(response) == [(f"Still thirty [{new}].", "final_answer")]
     # Passages of an earlier turn keep their numbers: those found now have others.
-    assert min(source["number"] for source in response["custom_outputs"]["sources"]) >= 2
+    assert min(source["number"] for source in response["custom_outputs"]["sources"]) == new
     assert spoken(asked(workspace, "supervisor")[0])[1:] == [
         ("user", BOTH),
         ("assistant", ["transfer_to_documents", "transfer_to_data"]),
@@ -362,7 +369,7 @@ def test_the_output_resent_is_a_history_everyone_reads_their_part_of(
         ("tool", "42"),
         ("assistant", "Thirty seconds [1], and 42."),
         ("user", "How long?"),
-        ("assistant", "Still thirty [2]."),
+        ("assistant", f"Still thirty [{new}]."),
         ("user", "And 6 * 7?"),
     ]
 
