@@ -1,16 +1,18 @@
 """What two processes do at the same moment in a PostgreSQL store. In a SQLite file only one writes at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from tests.stores.postgres_server import PostgresServer
+from tests.stores.test_approvals import YES, Desk
 from tests.stores.turns import ANN, Clock, Turns, ids
 
-from graph_agent.errors import ConversationBusy, ResponseNotFound
+from graph_agent.errors import ApprovalAnswered, ConversationBusy, ResponseNotFound
+from graph_agent.stores.postgres_database import Statements
 from graph_agent.stores.postgres_sign_in import UrlSignIn
 from graph_agent.stores.postgres_store import PostgresStore
 from graph_agent.stores.records import Page
@@ -81,6 +83,33 @@ async def test_a_run_does_not_follow_a_response_that_is_being_deleted(
             await waits_for_a_lock(running_postgres)
         with pytest.raises(ResponseNotFound):
             await beginning
+
+
+async def test_an_approval_whose_run_ends_while_another_answer_comes_is_not_used_again(
+    running_postgres: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_looked, may_go_on = asyncio.Event(), asyncio.Event()
+    rows = Statements.rows
+
+    async def looking(self: Statements, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        found = await rows(self, statement, parameters)
+        if statement.startswith("SELECT running, thread"):
+            has_looked.set()
+            await may_go_on.wait()
+        return found
+
+    async with opened(running_postgres, "races_5", clock) as store, asyncio.timeout(30):
+        desk = Desk(store, clock)
+        await desk.ask()
+        await desk.answer("resp_2", ("mcpr_1", YES))
+        monkeypatch.setattr(Statements, "rows", looking)
+        answering = asyncio.create_task(desk.answer("resp_3", ("mcpr_1", YES)))
+        await has_looked.wait()
+        await desk.end("resp_2", checkpoint="c2")
+        may_go_on.set()
+        with pytest.raises(ApprovalAnswered):
+            await answering
+        assert (await desk.approvals())["mcpr_1"].used_by == "resp_2"
 
 
 async def test_of_many_runs_that_continue_at_once_one_has_the_lease(

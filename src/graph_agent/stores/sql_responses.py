@@ -417,7 +417,8 @@ async def _busy(connection: Connection, owner: Owner, conversation: str) -> Conv
 
 
 async def end_lost(connection: Connection, owner: Owner, response_id: str) -> None:
-    """End a response whose process is gone as `failed`."""
+    """End a response whose process is gone as `failed`. One that has ended meanwhile stays as it is, and has used its
+    decisions."""
     for graph, created_at in await connection.rows(
         "SELECT graph, created_at FROM responses WHERE owner = ? AND id = ? AND status IN ('queued', 'in_progress')",
         (owner.key, response_id),
@@ -428,7 +429,7 @@ async def end_lost(connection: Connection, owner: Owner, response_id: str) -> No
         )
         if steered and steered[0][0]:
             await fail_steers(connection, owner, response_id, ResponseNotActive.code)
-    await _free_decisions(connection, owner, response_id)
+        await _free_decisions(connection, owner, response_id)
 
 
 async def _take_decisions(connection: Connection, owner: Owner, new: NewResponse) -> None:
