@@ -13,6 +13,7 @@ import pytest
 from tests.tracing.scripted import answer
 
 from graph_agent.app_context import AppContext, current_settings
+from graph_agent.lazy import IMPORT_LOCK
 from graph_agent.settings import Settings
 from graph_agent.tracing import RunRecord, RunRecorder, TraceExporter
 from graph_agent.tracing.trace_store import RecordRefused, StoreUnavailable
@@ -153,6 +154,18 @@ def test_a_new_local_file_that_is_being_made_gets_more_time_at_the_end(monkeypat
     exporter.close(0.01)
 
     assert (store.batches, exporter.lost) == ([["a"]], 0)
+
+
+def test_a_store_whose_imports_wait_for_others_gets_more_time_at_the_end(hanging_server: str) -> None:
+    exporter = TraceExporter(hanging_server, "tests", environ={})
+    with IMPORT_LOCK:
+        exporter.submit(finished_run())
+        closing = threading.Thread(target=exporter.close, args=(0.1,))
+        closing.start()
+        closing.join(1)
+        assert closing.is_alive()
+    closing.join(10)
+    assert not closing.is_alive()
 
 
 def test_a_stranger_s_exception_message_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

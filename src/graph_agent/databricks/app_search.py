@@ -7,6 +7,7 @@ import atexit
 import logging
 import sys
 import threading
+import time
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,10 @@ class AppSearch:
     def _build(self) -> "VectorSearchRetrieverTool":
         limit_waiting(current_settings().request_seconds)
         client = workspace_client()
+        # In two parts: what has little to import, such as the store of traces, gets in between.
+        with IMPORT_LOCK:
+            import mlflow  # noqa: F401
+        time.sleep(0.001)
         with IMPORT_LOCK:
             from databricks_langchain import VectorSearchRetrieverTool
         query = self._query

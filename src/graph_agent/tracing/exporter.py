@@ -37,6 +37,10 @@ OPENING_SECONDS = 20.0
 """How much longer `close` waits for a local file that is being opened for the first time. MLflow's imports and the
 tables of a new file take seconds of CPU, and more on a busy machine. Databricks Apps has no such file."""
 
+IMPORTING_SECONDS = 6.0
+"""The same for a store whose imports are not over: those of another thread may be under way, and take seconds of CPU.
+A process that is stopped right after its first answer is among the few that wait for it."""
+
 LIGHT = ("http://", "https://")
 """Prefixes of stores that need no MLflow before a trace is written. That of the workspace does not either."""
 
@@ -71,7 +75,7 @@ class TraceExporter:
         self._experiment = experiment
         self._size = queue_size
         self._open = opener or self._open_store
-        self._is_opening = False
+        self._is_opening = self._is_importing = False
         self._is_wanted = opener is not None or self._uri == "databricks" or (self._uri or "").startswith(LIGHT)
         self._version: Mapping[str, str] = {}
         self._location: str | None = None
@@ -150,10 +154,14 @@ class TraceExporter:
     def close(self, timeout_seconds: float) -> None:
         """Deliver the queued runs within the time. The rest is dropped, counted and logged once.
 
-        A local file that is being opened for the first time gets `OPENING_SECONDS` more.
+        A local file that is being opened for the first time gets `OPENING_SECONDS` more, and another store whose
+        imports are not over `IMPORTING_SECONDS`.
         """
-        if not self.flush(timeout_seconds) and self._is_opening and (self._uri or "").startswith("sqlite:"):
-            self.flush(OPENING_SECONDS)
+        if not self.flush(timeout_seconds):
+            if self._is_opening and (self._uri or "").startswith("sqlite:"):
+                self.flush(OPENING_SECONDS)
+            elif self._is_importing:
+                self.flush(IMPORTING_SECONDS)
         with self._changed:
             if self._closed:
                 return
@@ -207,10 +215,14 @@ class TraceExporter:
         return None
 
     def _open_store(self) -> TraceStore:
-        # Late: imports protobuf and perhaps MLflow, which only this thread needs.
-        with IMPORT_LOCK:
-            from graph_agent.tracing.stores import open_store
-            from graph_agent.tracing.version import model_of, version_of
+        self._is_importing = True
+        try:
+            # Late: imports protobuf and perhaps MLflow, which only this thread needs.
+            with IMPORT_LOCK:
+                from graph_agent.tracing.stores import open_store
+                from graph_agent.tracing.version import model_of, version_of
+        finally:
+            self._is_importing = False
 
         self._version = version_of(self._environ) | model_of(self._environ)
         return open_store(self._uri, experiment=self._experiment, environ=self._environ)
