@@ -20,6 +20,7 @@ from tests.runs.running import chain, speaking
 
 from graph_agent.runs.registry import Runs
 from graph_agent.runs.request import Scope as RunScope
+from graph_agent.runs.run import Run
 from graph_agent.serving.connection import Connection, ConnectionLimits
 from graph_agent.serving.sse import EventStreamResponse
 from graph_agent.serving.workers import listening_socket
@@ -99,12 +100,19 @@ async def test_a_late_reader_and_one_that_comes_back_get_the_bytes_that_the_firs
     assert f'"sequence_number":{len(begun)}' in frames_of(back.text)[0]
 
 
-async def test_tokens_that_come_one_by_one_reach_old_clients_and_pipelining_ones_too() -> None:
-    words = [piece for n in range(30) for piece in (Wait(Pause()), f"word{n} ")]
+@asynccontextmanager
+async def speaking_word_by_word(words: int) -> AsyncIterator[tuple[Run, httpx.AsyncClient]]:
+    """A run that has begun, whose tokens are not gathered, and a client that can join it."""
+    said = [piece for n in range(words) for piece in (Wait(Pause()), f"word{n} ")]
     runs = some_runs(grace_seconds=30)
+    run = await runs.start(a_request(), RunScope(), graphs=OneGraph(chain(speaking(says(said)))))
+    async with joinable(runs) as client:
+        yield run, client
+
+
+async def test_tokens_that_come_one_by_one_reach_old_clients_and_pipelining_ones_too() -> None:
     with anyio.fail_after(40):
-        run = await runs.start(a_request(), RunScope(), graphs=OneGraph(chain(speaking(says(words)))))
-        async with joinable(runs) as client:
+        async with speaking_word_by_word(30) as (run, client):
             old, pipelined, whole = await asyncio.gather(
                 sent(client, f"GET /{run.id} HTTP/1.0\r\n\r\n"),
                 sent(
@@ -121,11 +129,8 @@ async def test_tokens_that_come_one_by_one_reach_old_clients_and_pipelining_ones
 
 
 async def test_a_request_for_the_headers_of_a_stream_gets_no_body() -> None:
-    words = [piece for n in range(5) for piece in (Wait(Pause()), f"word{n} ")]
-    runs = some_runs(grace_seconds=30)
     with anyio.fail_after(40):
-        run = await runs.start(a_request(), RunScope(), graphs=OneGraph(chain(speaking(says(words)))))
-        async with joinable(runs) as client:
+        async with speaking_word_by_word(5) as (run, client):
             answer = await sent(client, f"HEAD /{run.id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert answer.startswith("HTTP/1.1 200 OK\r\n")
     assert answer.partition("\r\n\r\n")[2] == ""

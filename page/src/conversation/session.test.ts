@@ -174,14 +174,20 @@ test("A message that waits for an answer is there after a reload, once.", async 
   expect(textsOf(other)).toEqual(["One", "", "Two\n\nThree", "You said: Three"]);
 });
 
-test("A message behind an answer that asks is there after a reload, and goes along with the decision.", async () => {
-  const service = new FakeService();
+/** A conversation whose answer asks something, and behind which a message waits. */
+async function waitingBehindAQuestion(service: FakeService) {
   service.answering = asking("a");
   const { chat, open, run } = await writing(service);
   await open.say("Two");
   for (const steer of run.steers) steer.status = "pending";
   run.tell();
   await ended(service, chat);
+  return chat;
+}
+
+test("A message behind an answer that asks is there after a reload, and goes along with the decision.", async () => {
+  const service = new FakeService();
+  const chat = await waitingBehindAQuestion(service);
   const other = await opened(service, chat.open.value.id.value);
   await until(service.clock, () => other.open.value.meanwhile.value.length === 1);
   expect(waits(other)).toEqual([["Two", "waiting"]]);
@@ -189,12 +195,7 @@ test("A message behind an answer that asks is there after a reload, and goes alo
 
 test("A message that a decision has taken along is not shown as waiting, however late the list of them comes.", async () => {
   const service = new FakeService();
-  service.answering = asking("a");
-  const { chat, open, run } = await writing(service);
-  await open.say("Two");
-  for (const steer of run.steers) steer.status = "pending";
-  run.tell();
-  await ended(service, chat);
+  const chat = await waitingBehindAQuestion(service);
   service.answering = ({ said }, telling) => saying(`You said: ${said}`, telling);
   service.atOnce = true;
   const other = await opened(service, chat.open.value.id.value);
