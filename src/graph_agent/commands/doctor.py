@@ -3,18 +3,16 @@
 import argparse
 import os
 import shutil
-import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from graph_agent.app_context import AppContext
 from graph_agent.catalog.manifest import read_manifest
 from graph_agent.commands.check import Check
 from graph_agent.commands.machine_checks import machine
 from graph_agent.commands.options import add_config, settings_from
+from graph_agent.commands.port_checks import ports
 from graph_agent.commands.store_checks import store
 from graph_agent.commands.workspace_checks import databricks
 from graph_agent.errors import AgentError
@@ -23,9 +21,6 @@ from graph_agent.settings import Settings
 
 NEEDED_BYTES = 3 * 1024**3
 """Free disk space that the weights and indexes of the local workspace need."""
-
-ANSWER_SECONDS = 2.0
-"""How long a server on this machine may take to identify itself."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,69 +64,6 @@ def _graphs(settings: Settings) -> Iterator[Check]:
         yield Check(False, f"graphs of {settings.config}", error.message)
     else:
         yield Check(True, f"graphs of {settings.config}: {', '.join(catalog.names)}")
-
-
-def _ports(settings: Settings) -> Iterator[Check]:
-    service = "" if _is_free(settings.port) else _service(settings)
-    yield _port("GRAPH_AGENT_PORT", settings.port, service)
-    name, port = "GRAPH_AGENT_WORKSPACE_PORT", settings.workspace_port
-    workspace = "" if _is_free(port) else _local_workspace(settings)
-    # The workspace of that service, or the one that the environment asks for. `dev` cannot start beside any other.
-    if workspace and not service and os.environ.get("DATABRICKS_HOST") != f"http://127.0.0.1:{port}":
-        yield Check(
-            False,
-            f"port {port}: {workspace}, of a service on another port than {settings.port}, so `dev` cannot start here",
-            f"stop the `graph-agent` that runs it, or set {name}",
-        )
-    else:
-        yield _port(name, port, workspace)
-
-
-def _port(name: str, port: int, running: str) -> Check:
-    if running:
-        return Check(True, f"port {port}: {running}")
-    if _is_free(port):
-        return Check(True, f"port {port} is free")
-    return Check(False, f"port {port} is in use", f"stop the program that uses it, or set {name}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # The service binds with this option too: a port in TIME_WAIT after a restart counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _service(settings: Settings) -> str:
-    """A line about the graph-agent service on the port. Empty if another program uses the port."""
-    token = settings.bearer_token
-    status = _asked(settings.port, "/ready", {"Authorization": f"Bearer {token}"} if token else {}).get("status")
-    if status == "ready":
-        return "a graph-agent service runs there and is ready"
-    return "a graph-agent service runs there and is not ready yet; see its log" if status == "not_ready" else ""
-
-
-def _local_workspace(settings: Settings) -> str:
-    # Every Databricks client requests this address first, so every workspace answers it without credentials.
-    found = _asked(settings.workspace_port, "/.well-known/databricks-config")
-    return "a local workspace of graph-agent runs there" if found.get("oidc_endpoint") else ""
-
-
-def _asked(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> Mapping[str, Any]:
-    """The JSON object that a server on this machine answers with. Empty if it answers with anything else."""
-    import httpx
-
-    try:
-        # `trust_env=False` ignores the environment's proxy, which cannot reach this machine's loopback address.
-        with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS, headers=dict(headers)) as client:
-            answer = client.get(f"http://127.0.0.1:{port}{path}").json()
-    except (httpx.HTTPError, ValueError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _workspace(settings: Settings) -> Iterator[Check]:
@@ -184,4 +116,4 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 
 EVERYWHERE: tuple[Callable[[Settings], Iterator[Check]], ...] = (_python, _graphs, databricks, store)
-ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, machine, _ports, _disk)
+ON_A_LAPTOP: tuple[Callable[[Settings], Iterator[Check]], ...] = (_workspace, _weights, machine, ports, _disk)
