@@ -1,6 +1,7 @@
 """The runner against agents that behave and agents that do not, over real sockets."""
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -396,3 +397,17 @@ def test_progress_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert said.startswith("asking 20 rows\n")
     assert said.endswith("  20 of 20, 0 failed\n")
     assert len(said.splitlines()) == 11
+
+
+def test_a_log_says_how_far_it_is_also_while_no_row_ends(tmp_path: Path) -> None:
+    said = io.StringIO()
+    file = RecordsFile(tmp_path / "records.jsonl", {})
+    with Agentlike(pause=1.0).served() as agent:
+        asyncio.run(ask_all(rows(3), agent, file, limits=Limits(at_once=1), progress=Lines(said, seconds=0.2)))
+    told = said.getvalue().splitlines()
+    assert told[0] == "asking 3 rows"
+    assert "asking 3 rows, after 0 s" in told
+    assert [line for line in told if line.startswith("  1 of 3, 0 failed, after ")]
+    assert told[-1] == "  3 of 3, 0 failed"
+    assert "\r" not in said.getvalue()
+    assert "\x1b" not in said.getvalue()

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Protocol, TextIO
 
 from graph_agent.evaluating.records import Record
+from graph_agent.work_lines import WorkLines
 
 
 class Progress(Protocol):
@@ -34,27 +35,30 @@ class Silent:
 
 
 class Lines:
-    """Prints a line after every tenth of the rows, for logs."""
+    """Writes a line after every tenth of the rows, and one every few seconds, for logs."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, out: TextIO, *, seconds: float | None = None) -> None:
+        """`seconds` is how long nothing is written at most. By default it is that of `WorkLines`."""
+        self._lines = WorkLines(out, seconds=seconds)
         self._total = self._done = self._failed = 0
 
     def begin(self, *, total: int, done: int) -> None:
         """See `Progress`."""
         self._total, self._done = total, done
         resumed = f", {done} of them already done" if done else ""
-        print(f"asking {total} rows{resumed}", file=self._out, flush=True)
+        self._lines.begin()
+        self._lines.show(f"asking {total} rows{resumed}")
 
     def row(self, record: Record) -> None:
         """See `Progress`."""
         self._done += 1
         self._failed += record.last.status != "completed"
-        if self._done % max(1, self._total // 10) == 0 or self._done == self._total:
-            print(f"  {self._done} of {self._total}, {self._failed} failed", file=self._out, flush=True)
+        is_tenth = self._done % max(1, self._total // 10) == 0 or self._done == self._total
+        self._lines.show(f"  {self._done} of {self._total}, {self._failed} failed", now=is_tenth)
 
     def end(self) -> None:
         """See `Progress`."""
+        self._lines.end()
 
 
 class Bar:

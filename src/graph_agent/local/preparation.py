@@ -18,7 +18,9 @@ from graph_agent.local.index.local_indexes import DOCUMENTATION_INDEX, OWN_INDEX
 from graph_agent.local.index.synchronization import IndexReport, Paths
 from graph_agent.local.rest.chat_routes import ChatBackend
 from graph_agent.local.weights import fetch
+from graph_agent.printable import one_line
 from graph_agent.settings import Settings
+from graph_agent.work_lines import WorkLines
 
 DOCUMENTS = ("documents",)
 """The folder beside `langgraph.json` with the documents that a project's agents search."""
@@ -28,6 +30,8 @@ DOCUMENTATION = ("README.md", "docs")
 
 MOST_LISTED = 20
 """Removed documents that the summary names."""
+
+MB = 1_000_000
 
 # Standard output is for data, such as the variables that `graph-agent workspace` prints for a shell.
 console = Console(stderr=True)
@@ -79,8 +83,9 @@ def chat_backend(settings: Settings, *, on_demand: bool = False) -> ChatBackend:
     path = model_path(settings)
 
     def load() -> LocalModel:
-        console.print(f"loading {path.name}")
-        return LocalModel.open(path, EngineOptions(states=settings.cache_dir / "prompt-states"))
+        with WorkLines(sys.stderr) as lines:
+            lines.show(f"loading {path.name}")
+            return LocalModel.open(path, EngineOptions(states=settings.cache_dir / "prompt-states"))
 
     return OnDemandModel(load) if on_demand else load()
 
@@ -113,13 +118,7 @@ def index_documents(
 ) -> IndexReport:
     """Synchronize the index `name` with `paths`. Shows a progress bar and a summary of the changes."""
     path = index_file(settings.cache_dir, name, project(settings))
-    with Index.open(path, embedder) as index, _bar(TextColumn("{task.fields[documents]}")) as bar:
-        task = bar.add_task("indexing documents", total=None, documents="")
-
-        def show(at: synchronization.Progress) -> None:
-            what, documents = f"indexing {escape(at.uri)}", f"{at.done}/{at.total} documents"
-            bar.update(task, completed=at.share, total=1.0, description=what, documents=documents)
-
+    with Index.open(path, embedder) as index, _indexing() as show:
         report = index.sync(paths, show, hidden=hidden)
         documents, passages, was_older = len(index.files), len(index), index.was_older
     for line in summary(name, report, documents, passages, was_older=was_older):
@@ -146,7 +145,11 @@ def index_documentation(settings: Settings, embedder: Embedder) -> None:
 
 @contextmanager
 def downloading(what: str) -> Iterator[fetch.Progress]:
-    """A progress bar of bytes. It appears only when there is something to wait for."""
+    """A progress bar of bytes, or lines in a log. They appear only when there is something to wait for."""
+    if not sys.stderr.isatty():
+        with WorkLines(sys.stderr) as lines:
+            yield lambda done, total: lines.show(f"fetching {what}: {done / MB:.0f} of {total / MB:.0f} MB")
+        return
     with _bar(DownloadColumn()) as bar:
         tasks: list[int] = []
 
@@ -158,6 +161,23 @@ def downloading(what: str) -> Iterator[fetch.Progress]:
         yield update
 
 
+@contextmanager
+def _indexing() -> Iterator[synchronization.OnProgress]:
+    """The same for documents."""
+    if not sys.stderr.isatty():
+        with WorkLines(sys.stderr) as lines:
+            yield lambda at: lines.show(f"indexing {one_line(at.uri)}: {at.done}/{at.total} documents")
+        return
+    with _bar(TextColumn("{task.fields[documents]}")) as bar:
+        task = bar.add_task("indexing documents", total=None, documents="")
+
+        def show(at: synchronization.Progress) -> None:
+            what, documents = f"indexing {escape(at.uri)}", f"{at.done}/{at.total} documents"
+            bar.update(task, completed=at.share, total=1.0, description=what, documents=documents)
+
+        yield show
+
+
 def _bar(*columns: DownloadColumn | TextColumn) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
@@ -165,10 +185,7 @@ def _bar(*columns: DownloadColumn | TextColumn) -> Progress:
         *columns,
         TimeRemainingColumn(),
         console=console,
-        # In a log file the bar is one line at the end, and not ten lines a second.
-        disable=False,
-        transient=False,
-        refresh_per_second=4 if sys.stderr.isatty() else 0.2,
+        refresh_per_second=4,
     )
 
 
