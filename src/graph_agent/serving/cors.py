@@ -4,6 +4,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from graph_agent.serving.chunks import StartsChanged
 from graph_agent.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -40,16 +41,11 @@ class Cors:
         elif len(given := Headers(scope=scope).getlist("origin")) == 1 and given[0] in self._pages:
             await self._for_pages(scope, receive, send)
         else:
-            await self._app(scope, receive, _told_apart(send))
+            await self._app(scope, receive, StartsChanged(send, _told_apart))
 
 
-def _told_apart(send: Send) -> Send:
+def _told_apart(start: Message) -> Message:
     """Caches must not give the answer for one page to another."""
-
-    async def varied(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message.setdefault("headers", [])
-            MutableHeaders(scope=message).add_vary_header("Origin")
-        await send(message)
-
-    return varied
+    start.setdefault("headers", [])
+    MutableHeaders(scope=start).add_vary_header("Origin")
+    return start

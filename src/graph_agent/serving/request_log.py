@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graph_agent.errors import TooManyCredentials
 from graph_agent.redaction import redact, with_hidden_values
 from graph_agent.runs.log_context import Facts, add_log_facts, within_log_facts
+from graph_agent.serving.chunks import StartsChanged
 from graph_agent.serving.handshakes import refusal
 from graph_agent.serving.mounting import path_of
 from graph_agent.serving.secret_cookies import secret_cookies
@@ -30,9 +31,6 @@ requests too, and a credential that is not searched for could be shown."""
 
 MOST_PATH = 200
 """Characters of a path that are logged. The query is never logged."""
-
-STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
-"""The messages with which an app begins an answer, or accepts a WebSocket."""
 
 SWITCHED = 101
 """The status of a WebSocket that was accepted."""
@@ -72,15 +70,13 @@ class RequestLog:
             if given is not None:
                 add_log_facts(request_id=given)
 
-            async def answered(message: Message) -> None:
-                if message["type"] in STARTS:
-                    facts["status"] = message.get("status", SWITCHED)
-                    message = {**message, "headers": _named(message.get("headers", ()), facts, given)}
-                await send(message)
+            def answered(start: Message) -> Message:
+                facts["status"] = start.get("status", SWITCHED)
+                return {**start, "headers": _named(start.get("headers", ()), facts, given)}
 
             # In `finally`: a request that ends with an exception or without an answer gets its line too.
             try:
-                await app(scope, receive, answered)
+                await app(scope, receive, StartsChanged(send, answered))
             finally:
                 _log(scope, facts, time.monotonic() - began)
                 if self._failed is not None and (code := facts.get("code")) is not None:

@@ -14,7 +14,7 @@ from graph_agent.errors import ServiceStopping
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.runs.event_log import Entry
 from graph_agent.runs.registry import Reader
-from graph_agent.serving.chunks import CHUNKS, Chunks
+from graph_agent.serving.chunks import Chunks
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ class EventStreamResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._watch()
-        chunks = scope.get("extensions", {}).get(CHUNKS)
-        if self._reader.outlet is not None and chunks is not None and self._written is self._frames:
+        chunks = Chunks.past(scope, send) if self._written is self._frames else None
+        if self._reader.outlet is not None and chunks is not None:
             self._reader.outlet.take = partial(self._take, chunks)
         writer = self._writer = asyncio.ensure_future(self._write(send))
         leaver = asyncio.ensure_future(disconnected(receive))

@@ -20,7 +20,6 @@ from graph_agent.protocol.dialects import INVOCATIONS, RESPONSES, Dialect
 from graph_agent.protocol.json_decoding import MOST_AT_ONCE, Pulse, no_pulse
 from graph_agent.protocol.json_encoding import encode
 from graph_agent.protocol.request_bodies import body_fields
-from graph_agent.serving.chunks import without_chunks
 from graph_agent.serving.gate import Gate
 from graph_agent.serving.idempotency_key import HEADER, idempotency_key
 from graph_agent.serving.identity import Identity
@@ -220,7 +219,7 @@ class _Told:
             else:
                 await send(message)
 
-        await self._answer(without_chunks(scope), receive, told)
+        await self._answer(scope, receive, told)
 
     def _is_state(self, start: Message) -> bool:
         is_json = MutableHeaders(raw=list(start["headers"])).get("content-type", "").startswith(JSON)
