@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 from tests.stores.postgres_server import PostgresServer
-from tests.stores.test_approvals import YES, Desk
-from tests.stores.turns import ANN, Clock, Turns, ids
+from tests.stores.test_approvals import NO, YES, Desk
+from tests.stores.turns import ANN, LEASE, Clock, Turns, ids
 
 from graph_agent.errors import ApprovalAnswered, ConversationBusy, ResponseNotFound
 from graph_agent.stores.postgres_database import Statements
@@ -85,31 +85,71 @@ async def test_a_run_does_not_follow_a_response_that_is_being_deleted(
             await beginning
 
 
+class Paused:
+    """A transaction of a store stops behind its first statement that begins with these words, until it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+        self.reached, self.may_go_on = asyncio.Event(), asyncio.Event()
+        for name in ("rows", "run"):
+            monkeypatch.setattr(Statements, name, self._pausing(getattr(Statements, name), words))
+
+    def _pausing(self, execute: Any, words: str) -> Any:
+        async def pausing(statements: Statements, statement: str, parameters: Sequence[Any] = ()) -> Any:
+            found = await execute(statements, statement, parameters)
+            if statement.startswith(words) and not self.reached.is_set():
+                self.reached.set()
+                await self.may_go_on.wait()
+            return found
+
+        return pausing
+
+
 async def test_an_approval_whose_run_ends_while_another_answer_comes_is_not_used_again(
     running_postgres: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_looked, may_go_on = asyncio.Event(), asyncio.Event()
-    rows = Statements.rows
-
-    async def looking(self: Statements, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        found = await rows(self, statement, parameters)
-        if statement.startswith("SELECT running, thread"):
-            has_looked.set()
-            await may_go_on.wait()
-        return found
-
     async with opened(running_postgres, "races_5", clock) as store, asyncio.timeout(30):
         desk = Desk(store, clock)
         await desk.ask()
         await desk.answer("resp_2", ("mcpr_1", YES))
-        monkeypatch.setattr(Statements, "rows", looking)
+        paused = Paused(monkeypatch, "UPDATE conversations SET running = NULL")
+        ending = asyncio.create_task(desk.end("resp_2", checkpoint="c2"))
+        await paused.reached.wait()
         answering = asyncio.create_task(desk.answer("resp_3", ("mcpr_1", YES)))
-        await has_looked.wait()
-        await desk.end("resp_2", checkpoint="c2")
-        may_go_on.set()
+        await waits_for_a_lock(running_postgres)
+        paused.may_go_on.set()
+        await ending
         with pytest.raises(ApprovalAnswered):
             await answering
         assert (await desk.approvals())["mcpr_1"].used_by == "resp_2"
+
+
+async def test_a_run_does_not_take_a_conversation_over_from_one_that_it_has_not_seen(
+    running_postgres: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of one machine is ahead, so that the lease of the other one's run is over before it begins. Nobody
+    would end that run, and its decision would be used for ever."""
+    ahead = Clock()
+    ahead.now = clock.now + 10 * LEASE
+    async with (
+        opened(running_postgres, "races_6", clock) as here,
+        opened(running_postgres, "races_6", ahead) as there,
+        asyncio.timeout(30),
+    ):
+        behind, early = Desk(here, clock), Desk(there, ahead)
+        await behind.ask()
+        paused = Paused(monkeypatch, "SELECT running, thread")
+        taking = asyncio.create_task(early.answer("resp_3", ("mcpr_1", NO)))
+        await paused.reached.wait()
+        between = asyncio.create_task(behind.answer("resp_2", ("mcpr_1", YES)))
+        waiting = asyncio.create_task(waits_for_a_lock(running_postgres))
+        await asyncio.wait([between, waiting], return_when=asyncio.FIRST_COMPLETED)
+        paused.may_go_on.set()
+        await taking
+        with pytest.raises(ConversationBusy):
+            await between
+        waiting.cancel()
+        used = (await early.approvals())["mcpr_1"]
+        assert (used.decision, used.used_by) == (NO, "resp_3")
 
 
 async def test_of_many_runs_that_continue_at_once_one_has_the_lease(

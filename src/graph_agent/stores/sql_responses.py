@@ -211,7 +211,10 @@ class SqlResponses:
     ) -> None:
         at = new.continuation
         key = (owner.key, at.conversation)
-        before = await connection.rows("SELECT running, thread FROM conversations WHERE owner = ? AND id = ?", key)
+        # Locked, so that the run that is ended below is the one from which the lease is taken.
+        before = await connection.rows(
+            "SELECT running, thread FROM conversations WHERE owner = ? AND id = ? " + self._database.for_update, key
+        )
         if not before or before[0][1] != at.thread:
             raise conversation_not_found()
         taken = await connection.run(
