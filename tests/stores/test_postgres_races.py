@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from tests.stores.postgres_server import PostgresServer
 from tests.stores.test_approvals import NO, YES, Desk
-from tests.stores.turns import ANN, LEASE, Clock, Turns, ids
+from tests.stores.turns import ANN, LEASE, Clock, Turns, ids, message
 
 from graph_agent.errors import ApprovalAnswered, ConversationBusy, ResponseNotFound
 from graph_agent.stores.postgres_database import Statements
@@ -150,6 +150,32 @@ async def test_a_run_does_not_take_a_conversation_over_from_one_that_it_has_not_
         waiting.cancel()
         used = (await early.approvals())["mcpr_1"]
         assert (used.decision, used.used_by) == (NO, "resp_3")
+
+
+async def test_items_that_are_added_while_a_run_begins_and_ends_leave_none_of_its_words_out(
+    running_postgres: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(running_postgres, "races_7", clock) as store, asyncio.timeout(30):
+        turns = Turns(store, clock)
+        await turns.turn("resp_1")
+
+        async def turn_between() -> None:
+            await turns.begin("resp_2", after="resp_1", at_head=True)
+            await turns.finish("resp_2")
+
+        paused = Paused(monkeypatch, "SELECT running, busy_until, head")
+        adding = asyncio.create_task(store.responses.add_items(ANN, "conv_1", [message("Note.")]))
+        await paused.reached.wait()
+        between = asyncio.create_task(turn_between())
+        waiting = asyncio.create_task(waits_for_a_lock(running_postgres))
+        await asyncio.wait([between, waiting], return_when=asyncio.FIRST_COMPLETED)
+        paused.may_go_on.set()
+        added = await adding
+        # Its caller looks again, and follows the items.
+        with pytest.raises(ConversationBusy):
+            await between
+        waiting.cancel()
+        assert [one.id for one in await store.responses.lineage(ANN, added.id)] == ["resp_1", added.id]
 
 
 async def test_of_many_runs_that_continue_at_once_one_has_the_lease(

@@ -237,8 +237,8 @@ class SqlConversations(SqlResponses):
         rows = item_rows(owner.key, record, INPUT, items)
 
         async def work(connection: Connection) -> StoredResponse:
-            lost, head = await _lease_state(connection, owner, conversation_id, now)
-            # The statement that changes the conversation comes first: a run that begins meanwhile waits for it.
+            # Locked: a run that begins meanwhile waits for this, and follows the items.
+            lost, head = await _lease_state(connection, owner, conversation_id, now, self._database.for_update)
             freed = await connection.run(
                 "UPDATE conversations SET head = ?, updated_at = ?, running = NULL, busy_until = NULL "
                 "WHERE owner = ? AND id = ? AND (running IS NULL OR busy_until <= ?)",
@@ -338,11 +338,12 @@ async def _existing(connection: Connection, owner: Owner, conversation_id: str) 
 
 
 async def _lease_state(
-    connection: Connection, owner: Owner, conversation_id: str, now: float
+    connection: Connection, owner: Owner, conversation_id: str, now: float, for_update: str = ""
 ) -> tuple[str | None, str | None]:
     """The response whose lease has expired, if any, and the head. Raises `ConversationBusy` if a run is in progress."""
     found = await connection.rows(
-        "SELECT running, busy_until, head FROM conversations WHERE owner = ? AND id = ?", (owner.key, conversation_id)
+        f"SELECT running, busy_until, head FROM conversations WHERE owner = ? AND id = ? {for_update}",
+        (owner.key, conversation_id),
     )
     if not found:
         raise conversation_not_found()
