@@ -355,6 +355,24 @@ def test_a_response_that_goes_on_with_what_was_said_meanwhile_has_no_second_list
     assert outputs(successor) == [("add", "5", None)]
 
 
+def test_a_list_is_not_told_once_more_after_requests_without_the_server(shop: Shop, url: str) -> None:
+    """A decision of several, a rejection and a message need no server. The history has its list all the same."""
+    asking = calc(url, require_approval="always")
+    calls = [Call("calc__wipe", {"what": what}) for what in ("disk", "tape")]
+    with talking(calls, ["Wiped."], ["Yes?"], ["Again."], ["Other."], servers=url) as talk:
+        first = talk.ask([asking])
+        one, two = (item.id for item in first.output if item.type == "mcp_approval_request")
+        second = talk.ask([], [answer(one)], previous_response_id=first.id)
+        third = talk.ask([asking], [answer(two)], previous_response_id=second.id)
+        fourth = talk.ask([], previous_response_id=third.id)
+        fifth = talk.ask([asking], previous_response_id=fourth.id)
+        sixth = talk.ask([calc(url, allowed_tools=["add"])], previous_response_id=fifth.id)
+    assert lists(first) == [("calc", ["add", "wipe", "leak"])]
+    assert [lists(response) for response in (second, third, fourth, fifth)] == [[], [], [], []]
+    # Other tools are another list.
+    assert lists(sixth) == [("calc", ["add"])]
+
+
 def test_a_list_that_failed_is_told_again(shop: Shop, url: str) -> None:
     gone = f"{url}/gone"
     with talking(["One."], ["Two."], ["Three."], servers=f"{url},{gone}") as talk:

@@ -283,7 +283,7 @@ def read_request(
         steps=STEPS in (fields.get("include") or ()),
         tools=declared.tools,
         servers=declared.servers,
-        listed=listed_before(declared.servers, items, None),
+        listed=listed_before(declared.servers, items),
         server_headers=server_headers,
         tool_choice=declared.choice,
         compact_threshold=threshold_in(fields),

@@ -52,36 +52,33 @@ class ToolListItems:
             yield from self.end(label, (), ENDED)
 
 
-def listed_before(
-    servers: Sequence[ToolServer], items: Iterable[Item], earlier: Mapping[str, Any] | None
-) -> tuple[str, ...]:
-    """The labels of the servers whose tools a history lists already. `items` are its items, as far as they are known,
-    and `earlier` is the response that ended it.
+def listed_before(servers: Sequence[ToolServer], items: Iterable[Item]) -> tuple[str, ...]:
+    """The labels of the servers whose tools these items of a history list already.
 
     Clients may write such items themselves. So nothing is taken from them but that the client needs no other.
     """
     told = {one["server_label"] for one in items if _is_list(one)}
-    if earlier is not None:
-        told |= _told_by(earlier, servers)
     return tuple(one.label for one in servers if one.label in told)
 
 
-def _told_by(response: Mapping[str, Any], servers: Sequence[ToolServer]) -> set[str]:
-    """The labels of the servers of which this response, or one before it, has told the same list."""
+def lists_told(response: Mapping[str, Any], servers: Sequence[ToolServer]) -> Mapping[str, bool]:
+    """By label, whether this response, or one before it, has told the same list.
+
+    It says nothing of servers that its request did not name, and of no server if nothing ran.
+    """
     output = response.get("output") or ()
     if not output:
-        # Nothing ran.
-        return set()
+        return {}
     addresses = addresses_in(response)
     said = (one for one in response.get("tools") or () if one.get("type") == "mcp")
     allowed = {one["server_label"]: one.get("allowed_tools") for one in said}
     failed = {one["server_label"] for one in output if one["type"] == LIST and not _is_list(one)}
     return {
-        one.label
-        for one in servers
-        if one.label not in failed
+        one.label: one.label not in failed
         and addresses.get(one.label) == one.url
         and read_allowed(allowed[one.label], "allowed_tools") == one.allowed
+        for one in servers
+        if one.label in allowed
     }
 
 

@@ -18,6 +18,7 @@ from graph_agent.errors import (
     ConversationNotFound,
     InvalidEncryptedContent,
     InvalidRequest,
+    ResponseNotFound,
 )
 from graph_agent.identity.owner import Owner
 from graph_agent.protocol.call_pairing import call_id_of
@@ -40,7 +41,7 @@ from graph_agent.protocol.reconcile import (
     unanswered_calls,
 )
 from graph_agent.protocol.requests import instruction_messages
-from graph_agent.protocol.tool_list_items import listed_before
+from graph_agent.protocol.tool_list_items import listed_before, lists_told
 from graph_agent.runs.answers import AnswerReader, Reading
 from graph_agent.runs.gently import run_gently
 from graph_agent.runs.recognizing import Recognizing, same_question
@@ -50,6 +51,7 @@ from graph_agent.stores.records import Continuation, StoredResponse
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
+    from graph_agent.client_tools import ToolServer
     from graph_agent.protocol.json_decoding import Pulse
     from graph_agent.protocol.requests import Invocation
     from graph_agent.runs.compacting import OwnerSealer
@@ -63,6 +65,10 @@ ISSUED = re.compile(r"conv_[0-9a-f]{24}")
 
 LONGEST_TITLE = 60
 """Characters of a title."""
+
+MOST_LOOKED_BACK = 10
+"""Responses that are looked at to find out whether the tools of a server were told. Of a longer history, they may be
+told once more."""
 
 LONGEST_READ = 1_000
 """Characters of a message in which a title is looked for."""
@@ -122,7 +128,7 @@ class Continuing:
             return messages_of(window.items, first=first, summaries=window.summaries, servers=labels, pulse=pulse)
 
         told = instruction_messages(invocation.instructions)
-        listed = listed_before(invocation.servers, read, None)
+        listed = listed_before(invocation.servers, read)
         return replace(invocation, messages=[*told, *await run_gently(messages, window.items)], items=(), listed=listed)
 
     async def history(
@@ -257,10 +263,33 @@ class Continuing:
             steers=tuple(one.id for one in queued),
             repeats=said.repeats,
         )
-        # A response for clients that know no such item has told nothing.
-        earlier = place.parent.response if place.parent is not None and place.parent.family == "openai" else None
-        listed = listed_before(invocation.servers, items, earlier)
+        listed = await self._listed(owner, invocation.servers, items, place.parent)
         return replace(invocation, messages=messages, items=(), listed=listed), turn
+
+    async def _listed(
+        self, owner: Owner, servers: "Sequence[ToolServer]", items: Sequence[Item], parent: StoredResponse | None
+    ) -> tuple[str, ...]:
+        """The labels of the servers whose tools the history lists already: in these items, or in the nearest response
+        that says something of the server."""
+        told = set(listed_before(servers, items))
+        left = [one for one in servers if one.label not in told]
+        for number in range(MOST_LOOKED_BACK):
+            if number and left and parent is not None:
+                parent = await self._before(owner, parent)
+            if not left or parent is None:
+                break
+            # A response for clients that know no such item has told nothing.
+            said = lists_told(parent.response or {}, left) if parent.family == "openai" else {}
+            told |= {label for label, is_told in said.items() if is_told}
+            left = [one for one in left if one.label not in said]
+        return tuple(one.label for one in servers if one.label in told)
+
+    async def _before(self, owner: Owner, response: StoredResponse) -> StoredResponse | None:
+        try:
+            return None if response.parent is None else await self._responses.get(owner, response.parent)
+        except ResponseNotFound:
+            # It was deleted just now.
+            return None
 
     # -- what the request refers to -----------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ async def next_request(
     # A choice that forces a call is for the first step of a graph.
     forced = goes_on and invocation.tool_choice not in ("auto", "none")
     servers = tuple(replace(one, must=None) for one in invocation.servers) if goes_on else invocation.servers
-    told = {*invocation.listed, *listed_before(servers, output, None)}
+    told = {*invocation.listed, *listed_before(servers, output)}
     return replace(
         request,
         invocation=replace(
