@@ -7,21 +7,23 @@ something. To hand a decision to a thread and back takes longer than most router
 import sys
 from collections.abc import Callable
 from functools import wraps
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
 
-MARK = "decides_at_once"
-"""The attribute of a router that only looks at the state: its own code. `functools.wraps` copies the attribute to
-functions around the router, which may wait for something."""
+_QUICK: "WeakSet[Callable[..., Any]]" = WeakSet()
+"""Routers that only look at the state. Not an attribute of theirs: `functools.wraps` copies attributes to functions
+around a router, which may wait for something."""
 
 AnyRouter = TypeVar("AnyRouter", bound=Callable[..., Any])
 
 
 def quick(router: AnyRouter) -> AnyRouter:
     """Mark a router that takes microseconds and waits for nothing."""
-    setattr(router, MARK, _code_of(router))
+    _QUICK.add(router)
     return router
 
 
@@ -44,12 +46,8 @@ def _is_quick(router: Callable[..., Any]) -> bool:
     prebuilt = sys.modules.get("langgraph.prebuilt.tool_node")
     if prebuilt is not None and router is prebuilt.tools_condition:
         return True
-    code = _code_of(router)
-    return code is not None and getattr(router, MARK, None) is code
-
-
-def _code_of(router: Callable[..., Any]) -> Any:
-    return getattr(router, "__code__", None)
+    # The others may have no hash, or be equal to a function that they are not.
+    return isinstance(router, FunctionType) and router in _QUICK
 
 
 def _at_once(router: Callable[..., Any]) -> Callable[..., Any]:
