@@ -281,6 +281,69 @@ async def test_a_process_that_stops_while_a_run_waits_for_the_store_puts_it_back
     await second.aclose()
 
 
+class Outages:
+    """What each node asks of the store, which does not answer so many times in this node."""
+
+    def __init__(self, **times: int) -> None:
+        self.left = times
+        self.asked: list[str] = []
+
+    async def ainvoke(self, asked: dict[str, str]) -> None:
+        self.asked.append(asked["text"])
+        if self.left.get(asked["text"], 0):
+            self.left[asked["text"]] -= 1
+            raise StoreUnavailable("the store does not answer")
+
+
+async def test_outages_between_which_a_run_comes_further_do_not_add_up(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph_agent.runs.background.OUTAGE_SECONDS", 0.01)
+    nodes, outages = Nodes(), Outages(one=3, two=3, three=3)
+    nodes.tool = outages
+    process = Process(store, nodes.graph()).begin()
+    run = await process.submit("Go.")
+    record = await record_when_ended(store, run)
+    assert (record.status, nodes.done) == ("completed", list(NODES))
+    assert outages.asked == ["one"] * 4 + ["two"] * 4 + ["three"] * 4
+    check_log(await events_of(store, run), record)
+    await process.aclose()
+
+
+async def test_a_step_that_the_store_never_answers_ends_its_run_however_far_it_came_before(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph_agent.runs.background.OUTAGE_SECONDS", 0.01)
+    nodes, outages = Nodes(), Outages(one=2, two=1_000)
+    nodes.tool = outages
+    process = Process(store, nodes.graph()).begin()
+    run = await process.submit("Go.")
+    record = await record_when_ended(store, run)
+    assert (record.status, record.response["error"]["code"]) == ("failed", "store_unavailable")
+    assert outages.asked == ["one"] * 3 + ["two"] * 4
+    await process.aclose()
+
+
+async def test_what_a_graph_within_a_step_does_anew_each_time_does_not_count_as_further(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph_agent.runs.background.OUTAGE_SECONDS", 0.01)
+    inner, outages = Nodes(), Outages(never=1_000)
+    within = inner.graph()
+
+    async def work(state: AgentState) -> dict[str, Any]:
+        said = await within.ainvoke({"messages": state["messages"]})
+        await outages.ainvoke({"text": "never"})
+        return {"messages": said["messages"]}
+
+    graph = StateGraph(AgentState).add_node("work", work).add_edge(START, "work").compile()
+    process = Process(store, graph).begin()
+    record = await record_when_ended(store, await process.submit("Go."))
+    assert record.response["error"]["code"] == "store_unavailable"
+    assert len(outages.asked) == 4
+    await process.aclose()
+
+
 async def test_a_run_that_waits_for_a_token_until_its_time_is_used_up_ends_and_frees_its_conversation(
     store: Any,
 ) -> None:

@@ -23,7 +23,8 @@ class Attempt:
     """Whether another process can take the run over."""
 
     may_wait: bool = False
-    """Whether the run goes back into the queue, rather than fail, if the store does not answer its graph."""
+    """Whether the run goes back into the queue, rather than fail, if the store does not answer its graph. A run that
+    has come further does so in any case."""
 
     fate: Fate | None = field(default=None)
     """`None`: this process ends the run."""

@@ -52,8 +52,8 @@ SUSPECT = 2
 """A run after so many of these may be their cause. So it runs alone."""
 
 MOST_OUTAGES = 3
-"""How often a process puts a run back because the store did not answer its graph. Then the run fails: the graph may ask
-for something that the store never answers."""
+"""How often a process puts a run back, which does not come further, because the store did not answer its graph. Then
+the run fails: the graph may ask for something that the store never answers."""
 
 OUTAGE_SECONDS = 0.5
 """The pause after the first of these. It doubles each time."""
@@ -99,11 +99,16 @@ class _KeptToken(NamedTuple):
 
 
 class _Outages(NamedTuple):
-    """How often the store did not answer a run."""
+    """How often the store did not answer a run since it came further."""
 
     times: int
     since: float
     """When the first was, in terms of `time.monotonic()`."""
+
+    @classmethod
+    def none(cls) -> "_Outages":
+        """There was none, or the run has come further since."""
+        return cls(0, time.monotonic())
 
 
 class Background:
@@ -324,7 +329,7 @@ class Background:
 
         assert self._surroundings is not None
         run: Run | None = None
-        outages = self._outages.pop(claimed.response, _Outages(0, time.monotonic()))
+        outages = self._outages.pop(claimed.response, _Outages.none())
         try:
             error = self._why_not(claimed)
             token = self._usable_token(claimed)
@@ -367,7 +372,7 @@ class Background:
                 run.give_away("queued")
             await run.ended()
             if run.fate == "queued" and not self._stopping:
-                await self._outlast(claimed, outages)
+                await self._outlast(claimed, _Outages.none() if run.came_further else outages)
             elif run.fate in ("queued", "parked"):
                 await self._put_back(claimed, to=run.fate)
         except StoreUnavailable:

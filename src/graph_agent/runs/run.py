@@ -444,6 +444,17 @@ class Run:
         )
 
     @property
+    def came_further(self) -> bool:
+        """Whether this attempt has ended a step of the graph, so that another one goes on behind it."""
+        return self._recording is not None and self._recording.saver.came_further
+
+    @property
+    def _may_wait_for_store(self) -> bool:
+        """A graph that has come further since the last outage does not ask for what the store never answers."""
+        attempt = self._attempt
+        return attempt is not None and attempt.background and (attempt.may_wait or self.came_further)
+
+    @property
     def is_ending(self) -> bool:
         """Whether its end is written, or being written."""
         return self._ending
@@ -999,7 +1010,7 @@ class Run:
             # Its user's token has expired. The run waits until its user brings another one.
             self.give_away("parked")
             return
-        if isinstance(error, StoreUnavailable) and self._attempt is not None and self._attempt.may_wait:
+        if isinstance(error, StoreUnavailable) and self._may_wait_for_store:
             # The graph goes on from its last checkpoint when the store answers again.
             logger.warning("run %s waits for the store", self.head.id)
             self.give_away("queued")

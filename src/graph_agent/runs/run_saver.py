@@ -26,6 +26,7 @@ from graph_agent.known_messages import KnownMessages
 from graph_agent.message_channel import MessagesChannel
 from graph_agent.runs.instructions import MESSAGES, is_message, show_in, without
 from graph_agent.runs.recent_messages import RecentMessages
+from graph_agent.stores.fence import is_of_a_node
 from graph_agent.stores.records import Continuation
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,9 @@ class _Written:
     closed: bool = False
     unstorable: bool = False
     """Whether the state holds a value that cannot be stored. Then nothing of it is."""
+
+    came_further: bool = False
+    """Whether a step of the top graph has ended, or a task of its step."""
 
     checkpoints: int = 0
     """How many checkpoints of the top graph, without the empty one below the first."""
@@ -119,6 +123,15 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def unstorable(self) -> bool:
         """Whether the state holds a value that cannot be stored."""
         return self._written.unstorable
+
+    @property
+    def came_further(self) -> bool:
+        """Whether this attempt has written something from which the next one goes on: a step of the top graph that has
+        ended, or a task of its step.
+
+        What graphs within it write does not count: a node that starts over may run them from their beginning.
+        """
+        return self._written.came_further
 
     def close(self) -> None:
         """Refuse everything that the run still writes."""
@@ -444,6 +457,7 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def _note(self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
         if self._is_root(config) and metadata.get("step") != STUB_STEP:
             written = self._written
+            written.came_further = written.came_further or metadata.get("source") == "loop"
             written.checkpoint = checkpoint["id"]
             written.checkpoints += 1
             written.below = config["configurable"].get("checkpoint_id")
@@ -452,7 +466,10 @@ class RunSaver(BaseCheckpointSaver[Any]):
     def _note_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> None:
-        if self._channel is None or not self._is_root(config):
+        if not self._is_root(config):
+            return
+        self._written.came_further = self._written.came_further or is_of_a_node(task_id)
+        if self._channel is None:
             return
         below = config["configurable"]["checkpoint_id"]
         for place, (name, value) in enumerate(writes):
