@@ -17,7 +17,7 @@ import anyio
 import pytest
 from tests.serving.conftest import GRAPHS, Service, settled
 
-from graph_agent.serving import logs
+from graph_agent.serving import connection, logs
 from graph_agent.serving.routes import responses, stored_responses
 
 pytestmark = pytest.mark.anyio
@@ -174,6 +174,47 @@ async def test_a_request_that_trickles_in_is_cut(serve: Callable[..., Any], begu
             await settled(service, before)
         await gone(writer)
     assert seen.startswith(status)
+
+
+def sending(service: Service, begun: bytes) -> socket.socket:
+    """A client that has sent this. It learns at once if the system has reset its connection."""
+    where = urlsplit(service.url)
+    client = socket.create_connection((where.hostname, where.port), timeout=20)
+    client.sendall(begun)
+    return client
+
+
+SLOW = [b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", post(b'{"model": "calm", "input": "', length=5000)]
+
+
+@pytest.mark.parametrize("begun", SLOW, ids=["headers", "body"])
+def test_a_client_that_still_sends_can_read_why_it_is_cut(serve: Callable[..., Any], begun: bytes) -> None:
+    with serve(config=UNRULY, read_seconds=0.3) as service, sending(service, begun) as client:
+        seen = client.recv(20)
+        for _ in range(4):
+            client.sendall(b"x" * 100)
+            time.sleep(0.05)
+        while chunk := client.recv(65_536):
+            seen += chunk
+    assert seen.startswith(b"HTTP/1.1 408")
+    assert b"connection: close" in seen.lower()
+
+
+def send_on(client: socket.socket, *, seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        client.sendall(b"x" * 10_000)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("begun", SLOW, ids=["headers", "body"])
+def test_a_client_that_never_stops_sending_is_cut_all_the_same(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.3)
+    cut = pytest.raises((ConnectionResetError, BrokenPipeError))
+    with serve(config=UNRULY, read_seconds=0.3) as service, sending(service, begun) as client, cut:
+        send_on(client, seconds=20)
 
 
 async def test_a_large_body_that_keeps_coming_has_the_time_it_takes(serve: Callable[..., Any]) -> None:

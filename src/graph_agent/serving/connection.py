@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import time
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 SEND_BUFFER = 131_072
 """Bytes that the kernel may buffer for a client (Linux doubles the number). By default it would buffer megabytes, and
 the service would notice late that a client reads nothing."""
+
+LINGER_SECONDS = 2.0
+"""How long a client that still sends may take to read why its connection ends. What it sends is not looked at."""
 
 WARN_SECONDS = 10.0
 """The shortest time between two log lines about refused connections."""
@@ -101,6 +105,7 @@ class Connection(H11Protocol):
         super().__init__(*args, **named)
         self._limits = limits
         self._sending: asyncio.TimerHandle | None = None
+        self._lingers = False
         self._watch: ReaderWatch | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -119,7 +124,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """As the base class."""
-        if self.transport.is_closing():
+        if self._lingers or self.transport.is_closing():
             return
         # `cycle` is uvicorn's object for the current request. A new one means that the headers are complete.
         before = self.cycle
@@ -140,6 +145,28 @@ class Connection(H11Protocol):
         # The answer to HEAD has the headers of a body, and none follows.
         if scope["http_version"] == "1.1" and scope["method"] != "HEAD":
             scope["extensions"] = {CHUNKS: Chunks(cycle)}
+        if cycle.more_body:
+            cycle.transport = _OfUnfinishedRequest(self)  # type: ignore[assignment]
+
+    def close_in_stages(self) -> None:
+        """End the connection behind what was written. A client that still sends gets the time to read that.
+
+        If such a connection is closed at once, the system answers what comes with a reset, and clients drop what they
+        have not read when that arrives.
+        """
+        transport = self.transport
+        sends = self.conn.their_state in (h11.SEND_BODY, h11.ERROR) or (
+            self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] != b""
+        )
+        if not sends or self._lingers or transport.is_closing() or not transport.can_write_eof():
+            transport.close()
+            return
+        self._lingers = True
+        transport.write_eof()
+        # It may be paused, and then the client would never come to the end of its request.
+        self.flow.resume_reading()
+        self._stop_waiting()
+        self._sending = self.loop.call_later(LINGER_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As the base class."""
@@ -185,7 +212,7 @@ class Connection(H11Protocol):
             # Only before the first request: later the client would take it for the answer to its next request.
             if self.cycle is None:
                 self.transport.write(TOO_SLOW)
-            self.transport.close()
+            self.close_in_stages()
 
     def _refuse(self) -> None:
         now = time.monotonic()
@@ -195,6 +222,27 @@ class Connection(H11Protocol):
             logger.warning("%d connections are open; new ones are refused", self._limits.most)
         self.transport.write(TOO_MANY)
         self.transport.close()
+
+
+class _OfUnfinishedRequest:
+    """The transport of an answer whose request had not arrived completely when it began."""
+
+    def __init__(self, connection: Connection) -> None:
+        # The connection has the answer: without a collector, neither would be freed.
+        self._connection = weakref.ref(connection)
+        self._transport = connection.transport
+        self.write = connection.transport.write
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        """Close it when the client may have read the answer."""
+        connection = self._connection()
+        if connection is None:
+            self._transport.close()
+        else:
+            connection.close_in_stages()
 
 
 def raise_descriptors(wanted: int) -> None:
