@@ -21,6 +21,12 @@ from graph_agent.serving.server import Server
 from graph_agent.serving.workers import listening_socket
 from graph_agent.settings import Settings
 
+START_SECONDS = 180.0
+"""How long a service may take to start. It takes 2 s of processor time, and of that a busy machine gives little."""
+
+ANSWER_SECONDS = 60.0
+"""How long it may then take to answer."""
+
 GRAPHS = Path(__file__).parent.parent / "graphs" / "langgraph.json"
 
 
@@ -46,7 +52,7 @@ class Service:
 
     def client(self, **options: Any) -> httpx.AsyncClient:
         """A client of this service."""
-        return httpx.AsyncClient(base_url=self.url, timeout=10, **options)
+        return httpx.AsyncClient(base_url=self.url, timeout=ANSWER_SECONDS, **options)
 
     def tasks(self) -> set[str]:
         """The names of the running tasks in its event loop."""
@@ -99,7 +105,7 @@ def serving(
     try:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         token = {"authorization": f"Bearer {settings['bearer_token']}"} if "bearer_token" in settings else {}
-        with httpx.Client(base_url=url, timeout=30, headers=token) as client:
+        with httpx.Client(base_url=url, timeout=START_SECONDS, headers=token) as client:
             # This request waits until the graphs are loaded.
             client.get("/agent/info").raise_for_status()
         yield Service(url, server.loop, log.lines, server)

@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 from tests.serving.approving import GRAPHS, Effects, Person, answer, approving, asked, results, text_of
+from tests.serving.conftest import ANSWER_SECONDS
 from tests.serving.talking import talking
 from tests.serving.test_process import ready
 
@@ -65,7 +66,7 @@ async def test_an_answer_whose_run_was_killed_can_be_given_again(settings: dict[
     async with ready("--config", str(GRAPHS), **settings) as running, running.client() as client:
         [approval] = asked((await client.post("/responses", json=place | {"input": f"hold:{held}"})).json())
         answering = asyncio.create_task(client.post("/responses", json=place | {"input": [answer(approval)]}))
-        with anyio.fail_after(20):
+        with anyio.fail_after(ANSWER_SECONDS):
             await asyncio.to_thread(effects.wait)
         running.process.kill()
         await running.process.wait()
@@ -73,7 +74,7 @@ async def test_an_answer_whose_run_was_killed_can_be_given_again(settings: dict[
             await answering
     held.unlink()
     async with ready("--config", str(GRAPHS), **settings) as running, running.client() as client:
-        with anyio.fail_after(LEASE_SECONDS * 3):
+        with anyio.fail_after(LEASE_SECONDS + ANSWER_SECONDS):
             while True:
                 response = await client.post("/responses", json=place | {"input": [answer(approval)]})
                 if response.status_code != 409:
@@ -142,7 +143,7 @@ async def test_calls_of_the_client_beside_a_tool_and_an_approval_outlive_a_kill_
 def test_nobody_else_can_answer(tmp_path: Path, address: str) -> None:
     effects = Effects(tmp_path / "effects")
     guard: dict[str, Any] = {"bearer_token": "open sesame", "user_header": "X-Front-User"}
-    with approving(tmp_path, **guard) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+    with approving(tmp_path, **guard) as service, httpx.Client(base_url=service.url, timeout=ANSWER_SECONDS) as client:
 
         def person(name: str, **fields: Any) -> Person:
             headers = {"authorization": "Bearer open sesame", "x-front-user": name}

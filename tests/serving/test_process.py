@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from tests.serving.conftest import GRAPHS, Service, Upstream, ask
+from tests.serving.conftest import GRAPHS, START_SECONDS, Service, Upstream, ask
 from tests.wire import frames
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +79,8 @@ async def graph_agent(
 async def ready(*arguments: str, **settings: str) -> AsyncIterator[Process]:
     """The same, with the graphs of `tests/graphs` loaded."""
     async with graph_agent("--config", str(GRAPHS), *arguments, **settings) as running:
-        with anyio.fail_after(30):
+        # One that ends is noticed at once.
+        with anyio.fail_after(START_SECONDS):
             line = await running.logged("running on http")
             running.url = address(line)
             await running.logged("ready: serving")
