@@ -136,6 +136,31 @@ async def test_a_request_for_the_headers_of_a_stream_gets_no_body() -> None:
     assert answer.partition("\r\n\r\n")[2] == ""
 
 
+async def test_what_comes_at_the_same_time_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write to a socket takes longer than most of what the service does for an event."""
+    writes: list[bytes] = []
+
+    class Counting(Connection):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            writing = transport.write
+            monkeypatch.setattr(transport, "write", lambda data: (writes.append(data), writing(data)))
+            super().connection_made(transport)
+
+    monkeypatch.setattr(f"{__name__}.HTTP", partial(Counting, **OURS.keywords))
+    with anyio.fail_after(40):
+        async with speaking_word_by_word(3) as (run, client):
+            whole = await client.get(f"/{run.id}")
+            live, late = len(writes), await client.get(f"/{run.id}")
+    assert late.content == whole.content
+    # The beginning, each token, and the end.
+    assert b"HTTP/1.1 200" in writes[0]
+    assert b"response.in_progress" in writes[0]
+    assert b"response.completed" in writes[live - 1]
+    assert writes[live - 1].endswith(b"0\r\n\r\n")
+    # Nothing had to be waited for.
+    assert len(writes) == live + 1
+
+
 class Pause:
     """Over after a moment in which tokens are not gathered."""
 

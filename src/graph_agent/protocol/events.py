@@ -6,7 +6,7 @@ five event types, so these builders are the schema. The event log adds `sequence
 Source: OpenAI API reference, "Responses streaming events"; MLflow `mlflow.types.responses`.
 """
 
-import secrets
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ def is_terminal(event: Event) -> bool:
 
 def new_id(prefix: str) -> str:
     """A fresh item or response id such as `msg_4f1c…`, which cannot be guessed."""
-    return f"{prefix}_{secrets.token_hex(12)}"
+    return f"{prefix}_{os.urandom(12).hex()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ def redacting(text: str) -> Steps[str]:
 
 def found(text: str, here: KnownSecrets | None) -> list[Span]:
     """Return every secret in the text, in order. Overlapping secrets are joined."""
-    if len(text) <= SHORT and _is_clear(text, here):
+    if len(text) <= SHORT and is_clear(text, here):
         return []
     spans = [one for one in _found(text, here) if one is not None]
     if len(spans) > 1:
@@ -97,7 +97,7 @@ def found(text: str, here: KnownSecrets | None) -> list[Span]:
     return spans
 
 
-def _is_clear(text: str, here: KnownSecrets | None) -> bool:
+def is_clear(text: str, here: KnownSecrets | None) -> bool:
     """Return whether the text has neither a known value nor a hint of a secret."""
     lower = lowered(text)
     for sign, hints in ANY_HINT:

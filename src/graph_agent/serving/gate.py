@@ -73,7 +73,10 @@ class Gate:
             NotReady: the graphs are still loading after `wait_seconds`, or loading failed.
             ServiceStopping: the lifespan has ended.
         """
-        if self._settled is not None:
+        if self._settled is not None and self._settled.is_set():
+            # Nearly always. A timeout takes longer than everything else here.
+            pass
+        elif self._settled is not None:
             try:
                 async with asyncio.timeout(self._wait_seconds):
                     await self._settled.wait()

@@ -93,6 +93,7 @@ class EventStreamResponse:
         self._writer: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
+        self._chunks: Chunks | None = None
 
     def end_within(self, seconds: float) -> None:
         """Disconnect the client if it has not read everything within this time from now."""
@@ -115,8 +116,8 @@ class EventStreamResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._watch()
-        chunks = Chunks.past(scope, send) if self._written is self._frames else None
-        if self._reader.outlet is not None and chunks is not None:
+        chunks = self._chunks = Chunks.past(scope, send)
+        if self._reader.outlet is not None and chunks is not None and self._written is self._frames:
             self._reader.outlet.take = partial(self._take, chunks)
         writer = self._writer = asyncio.ensure_future(self._write(send))
         leaver = asyncio.ensure_future(disconnected(receive))
@@ -146,16 +147,31 @@ class EventStreamResponse:
         return len(body) <= PIECE and chunks.write(body)
 
     async def _write(self, send: Send) -> None:
+        self._join()
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self._headers})
         async for batch in self._reader:
+            if batch and batch[-1].is_last:
+                # What follows has nothing to wait for, unless the log has more.
+                self._join()
             body = self._written(batch) if batch else KEEPALIVE
             for start in range(0, len(body), PIECE):
                 piece = body[start : start + PIECE]
                 await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})
+            if not batch or not batch[-1].is_last:
+                self._part()
         trailers = () if self._trailers is None else await self._trailers()
         # Not numbered events of the run: only this reader asked for them.
         tail = b"".join(b"data: %b\n\n" % encode(one) for one in trailers)
+        self._join()
         await self._send(send, {"type": "http.response.body", "body": tail + self._done, "more_body": False})
+
+    def _join(self) -> None:
+        if self._chunks is not None:
+            self._chunks.join()
+
+    def _part(self) -> None:
+        if self._chunks is not None:
+            self._chunks.part()
 
     async def _send(self, send: Send, message: Message) -> None:
         self._writing_since = time.monotonic()

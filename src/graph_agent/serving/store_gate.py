@@ -61,10 +61,14 @@ class StoreGate:
         if self._opening is None:
             self._start_opening(self._store)
         assert self._opening is not None
+        opening = self._opening
+        if opening.done() and not opening.cancelled() and opening.exception() is None:
+            # Nearly always. A timeout takes longer than everything else here.
+            return opening.result()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 # Shielded: one opening serves all requests, also after the request that waits here has left.
-                return await asyncio.shield(self._opening)
+                return await asyncio.shield(opening)
         except TimeoutError:
             raise StoreUnavailable(STILL_OPENING) from None
 

@@ -6,6 +6,7 @@ A day is a day of UTC, written as `2026-11-30`, and a minute is `2026-11-30T18:4
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal, get_args
 
 from graph_agent.identity.owner import Owner
@@ -23,7 +24,13 @@ Period = Literal["minute", "day"]
 
 def day_of(now: float) -> str:
     """The day of a time in seconds since 1970."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    return _day(int(now // DAY_SECONDS))
+
+
+@lru_cache(maxsize=4)
+def _day(number: int) -> str:
+    # Every model call asks for its day.
+    return datetime.fromtimestamp(number * DAY_SECONDS, UTC).strftime("%Y-%m-%d")
 
 
 def minute_of(now: float) -> str:
