@@ -185,7 +185,7 @@ def test_what_dev_tells_to_run_asks_the_service_that_told_it(tmp_path: Path) -> 
         assert dev.said_in_time("graph-agent ask ")
         [line] = [one for one in dev.said.splitlines() if "graph-agent ask " in one]
         plain = {name: value for name, value in os.environ.items() if not name.startswith("GRAPH_AGENT_")}
-        told = subprocess.run(shlex.split(line), env=plain, capture_output=True, text=True, timeout=60)
+        told = subprocess.run(shlex.split(line), env=plain, capture_output=True, text=True, timeout=180)
     assert told.stdout.startswith("Hello.\n"), told.stderr
 
 
@@ -199,12 +199,12 @@ def test_a_service_whose_port_is_in_use_says_how_to_choose_another(tmp_path: Pat
     with on_loopback(Starlette()) as other:
         port = other.rpartition(":")[2]
         with starting(project(tmp_path), "serve", "--port", port, "--workers", workers) as start:
-            assert start.process.wait(60) == 1
+            assert start.process.wait(180) == 1
             assert "choose another one with --port or GRAPH_AGENT_PORT" in start.said
             assert "Traceback" not in start.said
 
 
 def test_a_default_graph_that_is_not_named_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     with starting(project(tmp_path), "dev", "--graph", "mien") as start:
-        assert start.process.wait(60) == 2
+        assert start.process.wait(180) == 2
         assert start.said.splitlines() == ["graph-agent: no graph named 'mien'; known: mine"]
