@@ -22,7 +22,8 @@ SECOND_INTERRUPT_SECONDS = 1.2
 """The time for an orderly end after a second Ctrl-C."""
 
 STOP_SECONDS = 13.5
-"""The longest time from SIGTERM to the end. Databricks Apps kills the process after 15 s."""
+"""The longest time from SIGTERM to the end, unless something `takes_longer`. Databricks Apps kills the process after
+15 s."""
 
 LAST_WORDS_SECONDS = 0.5
 
@@ -46,6 +47,14 @@ def watch_signals() -> None:
     threading.Thread(target=_watch, args=(receiver,), name="stopping", daemon=True).start()
 
 
+def takes_longer(seconds: float) -> None:
+    """Let an orderly end after SIGTERM take at least so long from now, because it is known what it waits for.
+
+    A second Ctrl-C ends the process all the same. Do not call it on Databricks Apps, which kills the process.
+    """
+    _longer.append(time.monotonic() + seconds)
+
+
 def exit_now(status: int) -> NoReturn:
     """End the process immediately. A normal exit would wait for threads of synchronous nodes and native libraries."""
     kill_children()
@@ -59,6 +68,9 @@ def exit_now(status: int) -> NoReturn:
 
 _watching: list[socket.socket] = []
 
+_longer: list[float] = []
+"""Until when an orderly end may take, in terms of `time.monotonic()`."""
+
 
 def _watch(receiver: socket.socket) -> None:
     interrupts, ends = 0, float("inf")
@@ -69,7 +81,10 @@ def _watch(receiver: socket.socket) -> None:
         try:
             numbers = receiver.recv(64)
         except TimeoutError:
-            _end(status)
+            if status == INTERRUPTED or max(_longer, default=0.0) <= time.monotonic():
+                _end(status)
+            ends = max(_longer)
+            continue
         interrupts += numbers.count(signal.SIGINT)
         now = time.monotonic()
         if interrupts >= 2 and now + SECOND_INTERRUPT_SECONDS < ends:
