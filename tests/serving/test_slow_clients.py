@@ -200,6 +200,17 @@ def test_a_client_that_still_sends_can_read_why_it_is_cut(serve: Callable[..., A
     assert b"connection: close" in seen.lower()
 
 
+def test_a_client_that_still_sends_what_cannot_be_read_learns_that_it_was_wrong(serve: Callable[..., Any]) -> None:
+    with serve(config=UNRULY) as service, sending(service, b"GET /health HTTP/1.1\r\nno header\r\n\r\n") as client:
+        seen = client.recv(20)
+        for _ in range(4):
+            client.sendall(b"x" * 100)
+            time.sleep(0.05)
+        while chunk := client.recv(65_536):
+            seen += chunk
+    assert seen.startswith(b"HTTP/1.1 400")
+
+
 def send_on(client: socket.socket, *, seconds: float) -> None:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -207,14 +218,20 @@ def send_on(client: socket.socket, *, seconds: float) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("begun", SLOW, ids=["headers", "body"])
+CHUNK = b"POST /responses HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n"
+
+
+@pytest.mark.parametrize("begun", [*SLOW, CHUNK], ids=["headers", "body", "chunk"])
 def test_a_client_that_never_stops_sending_is_cut_all_the_same(
     serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     monkeypatch.setattr(connection, "LINGER_SECONDS", 0.3)
     cut = pytest.raises((ConnectionResetError, BrokenPipeError))
-    with serve(config=UNRULY, read_seconds=0.3) as service, sending(service, begun) as client, cut:
-        send_on(client, seconds=20)
+    with serve(config=UNRULY, read_seconds=0.3) as service:
+        with sending(service, begun) as client, cut:
+            send_on(client, seconds=20)
+        log = "".join(service.log)
+    assert "Exception in ASGI application" not in log
 
 
 async def test_a_large_body_that_keeps_coming_has_the_time_it_takes(serve: Callable[..., Any]) -> None:

@@ -105,12 +105,14 @@ class Connection(H11Protocol):
         super().__init__(*args, **named)
         self._limits = limits
         self._sending: asyncio.TimerHandle | None = None
-        self._lingers = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._watch: ReaderWatch | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As the base class. A connection beyond the limit gets a 503 and is closed."""
         super().connection_made(transport)
+        # uvicorn's `transport` is another object while an answer is written that ends in stages.
+        self.own_transport = transport
         self._watch = ReaderWatch(transport, seconds=self._limits.write_seconds)
         # No buffer here: as soon as the kernel's buffer is full, `pause_writing` is called and the client is watched.
         transport.set_write_buffer_limits(high=0)
@@ -124,7 +126,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """As the base class."""
-        if self._lingers or self.transport.is_closing():
+        if self._lingering is not None or self.transport.is_closing():
             return
         # `cycle` is uvicorn's object for the current request. A new one means that the headers are complete.
         before = self.cycle
@@ -148,29 +150,42 @@ class Connection(H11Protocol):
         if cycle.more_body:
             cycle.transport = _OfUnfinishedRequest(self)  # type: ignore[assignment]
 
+    def send_400_response(self, msg: str) -> None:
+        """As the base class, to a client that may still send what cannot be read, such as a header without an end."""
+        self.transport = _OfUnfinishedRequest(self)  # type: ignore[assignment]
+        try:
+            super().send_400_response(msg)
+        finally:
+            self.transport = self.own_transport
+
     def close_in_stages(self) -> None:
         """End the connection behind what was written. A client that still sends gets the time to read that.
 
         If such a connection is closed at once, the system answers what comes with a reset, and clients drop what they
         have not read when that arrives.
         """
-        transport = self.transport
+        transport = self.own_transport
         sends = self.conn.their_state in (h11.SEND_BODY, h11.ERROR) or (
             self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] != b""
         )
-        if not sends or self._lingers or transport.is_closing() or not transport.can_write_eof():
+        if not sends or self._lingering is not None or transport.is_closing() or not transport.can_write_eof():
             transport.close()
             return
-        self._lingers = True
+        self._lingering = self.loop.call_later(LINGER_SECONDS, transport.close)
         transport.write_eof()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Nothing can be written any more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         # It may be paused, and then the client would never come to the end of its request.
         self.flow.resume_reading()
         self._stop_waiting()
-        self._sending = self.loop.call_later(LINGER_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As the base class."""
         self._stop_waiting()
+        if self._lingering is not None:
+            self._lingering.cancel()
         if self._watch is not None:
             self._watch.stop()
         super().connection_lost(exc)
@@ -225,13 +240,13 @@ class Connection(H11Protocol):
 
 
 class _OfUnfinishedRequest:
-    """The transport of an answer whose request had not arrived completely when it began."""
+    """The transport for an answer whose request had not arrived completely when it began."""
 
     def __init__(self, connection: Connection) -> None:
         # The connection has the answer: without a collector, neither would be freed.
         self._connection = weakref.ref(connection)
-        self._transport = connection.transport
-        self.write = connection.transport.write
+        self._transport = connection.own_transport
+        self.write = connection.own_transport.write
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
