@@ -40,7 +40,7 @@ def stopped(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[by
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=120)
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -34,7 +34,7 @@ MOST_TRIES = 8
 RATING_SECONDS = 6.0
 """How long a rating waits for a store that is being opened."""
 
-OPENING_SECONDS = 20.0
+OPENING_SECONDS = 60.0
 """How much longer `close` waits for a local file that is being opened for the first time. MLflow's imports and the
 tables of a new file take seconds of CPU, and more on a busy machine. Databricks Apps has no such file."""
 
