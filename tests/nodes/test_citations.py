@@ -206,6 +206,31 @@ def test_a_sentence_is_credited_to_no_passage_by_chance(answer: str, result: str
     assert [one["cited"] for one in update["custom_outputs"]["sources"]] == [credited]
 
 
+NAMING = source(1, "GRAPH_AGENT_TRACING=off in the shell switches both off.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "cited"),
+    [
+        ("To turn tracing off, set `GRAPH_AGENT_TRACING=off` in the environment.", [1]),
+        # Too few of its other words, another identifier, and none.
+        ("Dragons believe that nobody but wizards ever switches castles with GRAPH_AGENT_TRACING.", []),
+        ("To turn tracing off, set `GRAPH_AGENT_TRACES=off` in the environment.", []),
+        ("To turn agent tracing off, set both in the environment.", []),
+    ],
+)
+def test_a_sentence_with_an_identifier_of_the_passage_needs_only_half_of_its_words(
+    answer: str, cited: list[int]
+) -> None:
+    assert [one.source.number for one in citations_in(answer, [NAMING])] == cited
+
+
+def test_a_marker_gets_the_number_of_the_passage_with_the_identifier_and_half_of_the_words() -> None:
+    markers = MarkerFilter([1, 2], [NAMING, source(2, "Tracing can be turned off in the environment.")])
+    said = "To turn tracing off, set GRAPH_AGENT_TRACING=off in the environment"
+    assert markers.feed(f"{said} [2].") + markers.finish() == f"{said} [1]."
+
+
 def test_the_work_of_crediting_is_bounded_and_markers_count_in_an_answer_of_any_length() -> None:
     long = "The default port is 8000. " * 1_000
     assert len(citations_in(long[:19_999], [source(1)])) == 1

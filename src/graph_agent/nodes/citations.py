@@ -32,6 +32,13 @@ CREDITED = 0.75
 Measured on answers of the evals with passages of other questions: at 0.5, five times as many got a wrong citation.
 """
 
+CREDITED_WITH_NAME = 0.5
+"""The same share for a sentence with an identifier, which the passage must hold too: names are not shared by chance.
+
+Of 53 sentences without a marker in answers of the evals, 33 get a right citation in place of 29, and 2 a wrong one as
+before. With the passages of some 40 other questions for each of them, 11 citations are found in place of 9.
+"""
+
 LONGEST_CREDITED = 20_000
 """Characters of an answer, beyond which no sentence is credited, as comparing takes time."""
 
@@ -262,10 +269,11 @@ def citations_in(text: str, sources: Sequence[Source], results: Sequence[str] = 
     """The citations in `text`, one for each number in a marker.
 
     Small models often answer from a passage without citing it. So each sentence without a marker that a passage holds
-    is credited to it, and its citation spans the sentence: the passage has `CREDITED` of the sentence's words, and all
-    of its numbers and identifiers. `results` are what other tools answered in the same turn. A sentence that shares a
-    word or a number with them is not credited, as it may come from there. Nothing is credited in an answer of more than
-    `LONGEST_CREDITED` characters, or beside more than `LONGEST_RESULTS` characters of results.
+    is credited to it, and its citation spans the sentence: the passage has `CREDITED` of the sentence's words, or
+    `CREDITED_WITH_NAME` if the sentence has an identifier, and all of its numbers and identifiers. `results` are what
+    other tools answered in the same turn. A sentence that shares a word or a number with them is not credited, as it
+    may come from there. Nothing is credited in an answer of more than `LONGEST_CREDITED` characters, or beside more
+    than `LONGEST_RESULTS` characters of results.
     """
     by_number = {source.number: source for source in sources}
     # A citation begins at the bracket; the marker may include a space before it.
@@ -284,11 +292,14 @@ class _Words:
 
     words: frozenset[str]
     numbers: frozenset[str]
+    names: bool
+    """Whether it has an identifier."""
 
     @classmethod
     def of(cls, text: str) -> Self:
         folded = text.casefold()
-        return cls(frozenset(_letters_of(folded)), frozenset({*_numbers_in(folded), *_identifiers_in(folded)}))
+        names = frozenset(_identifiers_in(folded))
+        return cls(frozenset(_letters_of(folded)), names.union(_numbers_in(folded)), bool(names))
 
     def share_of(self, claim: Self) -> float:
         """The share of the claim's words that are in this text, 0 to 1. A long word counts more than a short one."""
@@ -307,10 +318,11 @@ def _best_of(claim: _Words, passages: Sequence[tuple[Source, _Words]]) -> Source
     """The passage that holds a sentence best, and none if no passage holds it."""
     if len(claim.words) + len(claim.numbers) < FEWEST_WORDS:
         return None
+    least = CREDITED_WITH_NAME if claim.names else CREDITED
     holding = [
         (share, source)
         for source, one in passages
-        if claim.numbers <= one.numbers and (share := one.share_of(claim)) >= CREDITED
+        if claim.numbers <= one.numbers and (share := one.share_of(claim)) >= least
     ]
     return max(holding, key=lambda one: one[0], default=(0.0, None))[1]
 
