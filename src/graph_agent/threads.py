@@ -8,7 +8,6 @@ import asyncio
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
@@ -90,21 +89,6 @@ class NodeThreads(ThreadPoolExecutor):
 
 class GraphLoop(asyncio.SelectorEventLoop):
     """An event loop for graphs. Nodes cannot occupy the threads of its DNS lookups. Its own tasks do not wake it up."""
-
-    _debug: bool
-    _closed: bool
-    _ready: deque[asyncio.Handle]
-
-    def call_soon(
-        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
-    ) -> asyncio.Handle:
-        """As the base class."""
-        if self._debug or self._closed:
-            return super().call_soon(callback, *args, context=context)
-        # A run needs this about a hundred times. The base class takes two calls more, of Python code.
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
-        return handle
 
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None

@@ -8,12 +8,10 @@ from langgraph.pregel import Pregel
 
 from graph_agent.errors import GraphNotLoaded
 from graph_agent.quick_routers import decide_at_once
-from graph_agent.quick_steps import tell_at_once
 
 
 def servable_graph(graph: Any, *, name: str, variable: str) -> Pregel[Any, Any, Any, Any]:
-    """Return the graph, and compile it if it is not compiled. From now on, its quick routers need no thread,
-    and its steps tell the monitor of a run at once what they do.
+    """Return the graph, and compile it if it is not compiled. From now on, its quick routers need no thread.
 
     Raises:
         GraphNotLoaded: this is not a graph, or it cannot be served; the message says what to change.
@@ -37,7 +35,6 @@ def servable_graph(graph: Any, *, name: str, variable: str) -> Pregel[Any, Any, 
             param=name,
         )
     decide_at_once(graph)
-    tell_at_once(graph)
     return graph
 
 

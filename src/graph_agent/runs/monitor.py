@@ -53,8 +53,6 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
     run_inline = True
     # LangChain swallows the exceptions of callbacks without this.
     raise_error = True
-    hears_steps_at_once = True
-    """The mark of `quick_steps`."""
 
     def __init__(
         self, budgets: Budgets, *, client: ClientTools = NO_TOOLS, spending: RunSpending | None = None
