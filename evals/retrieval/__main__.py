@@ -19,6 +19,7 @@ from rich.console import Console
 from graph_agent.evaluating.project_files import import_file
 from graph_agent.local import preparation
 from graph_agent.local.index.embedder import Embedder
+from graph_agent.local.index.other_languages import OtherLanguages
 from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings
 
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = Settings.from_environment()
     folder = settings.cache_dir / "eval-retrieval"
-    found, milliseconds = asyncio.run(asked(folder, preparation.embedder(settings), half=options.half))
+    embedder = preparation.embedder(settings)
+    languages = preparation.other_languages(settings, embedder)
+    found, milliseconds = asyncio.run(asked(folder, embedder, languages, half=options.half))
     figures = figures_of(found)
     console = Console(highlight=False, soft_wrap=True)
     for line in table(figures):
@@ -55,12 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if low else 0
 
 
-async def asked(folder: Path, embedder: Embedder, *, half: str | None) -> tuple[list[Found], list[float]]:
+async def asked(
+    folder: Path, embedder: Embedder, languages: OtherLanguages | None, *, half: str | None
+) -> tuple[list[Found], list[float]]:
     """What the flagship's retriever finds for each row, and how many milliseconds each took."""
     flagship: Any = import_file(PROJECT / "graphs" / "assistant.py", root=PROJECT)
     retrieve = flagship.builder.nodes["retriever"].runnable
     found, milliseconds = [], []
-    with indexed(folder, embedder) as index, workspace(index, embedder) as app, app.entered():
+    with indexed(folder, embedder, languages) as index, workspace(index, embedder) as app, app.entered():
         await flagship.documents.warm()
         for row in rows():
             if half in (None, row.half):

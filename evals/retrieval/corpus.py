@@ -7,6 +7,7 @@ from pathlib import Path
 
 from graph_agent.local.index.embedder import Embedder
 from graph_agent.local.index.index import Index
+from graph_agent.local.index.other_languages import OtherLanguages
 from graph_agent.local.preparation import project_documents
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ COPIED = (
 
 
 @contextmanager
-def indexed(folder: Path, embedder: Embedder) -> Iterator[Index]:
+def indexed(folder: Path, embedder: Embedder, languages: OtherLanguages | None) -> Iterator[Index]:
     """An index of the documents in `folder`, which keeps it: only what has changed is read again."""
     copies = folder / "copies"
     shutil.rmtree(copies, ignore_errors=True)
@@ -49,6 +50,6 @@ def indexed(folder: Path, embedder: Embedder) -> Iterator[Index]:
             text = (PROJECT / "docs" / f"{document}.md").read_text(encoding="utf-8")
             own_line = f"\n\nThis copy belongs to the folder {name}.\n" if name in EDITED else "\n"
             (copies / name / "docs" / f"{document}.md").write_text(text.rstrip() + own_line, encoding="utf-8")
-    with Index.open(folder / f"{embedder.name}.sqlite", embedder) as index:
+    with Index.open(folder / f"{embedder.name}.sqlite", embedder, languages=languages) as index:
         index.sync([*project_documents(PROJECT), HERE / "corpus", copies])
         yield index

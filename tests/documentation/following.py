@@ -25,7 +25,7 @@ import yaml
 from tests.documentation.blocks import Block, Command, commands, difference, read_blocks
 
 ROOT = Path(__file__).parents[2]
-WEIGHTS = ("all-minilm-l6-v2-int8.onnx", "all-minilm-l6-v2-tokenizer.json")
+WEIGHTS = ("all-minilm-l6-v2-int8.onnx", "all-minilm-l6-v2-tokenizer.json", "use-multilingual-v3-int8.onnx")
 PAGE_PORT = "8000"
 SERVES = re.compile(r"graph-agent (?:dev|serve)\b")
 END = "=== the command has ended ==="

@@ -37,7 +37,7 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
     cache = Path(os.environ.get("GRAPH_AGENT_CACHE_DIR") or Path.home() / ".cache" / "graph-agent")
     own = tmp_path / "cache"
     own.mkdir()
-    for file in cache.glob("all-minilm*"):
+    for file in [*cache.glob("all-minilm*"), *cache.glob("use-multilingual*")]:
         (own / file.name).symlink_to(file)
     return {
         **bare,

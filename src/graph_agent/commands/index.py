@@ -40,7 +40,10 @@ def index(paths: Sequence[str], *, settings: Settings, name: str | None = None, 
 
     name = checked_name(preparation.own_index(settings) if name is None else name)
     embedder = preparation.embedder(settings)
-    report = preparation.index_documents(paths, settings=settings, embedder=embedder, name=name, hidden=hidden)
+    languages = preparation.other_languages(settings, embedder)
+    report = preparation.index_documents(
+        paths, settings=settings, embedder=embedder, name=name, hidden=hidden, languages=languages
+    )
     if not (report.added or report.changed or report.unchanged or report.removed):
         return 1
     where = "" if name == settings.index else f", or set GRAPH_AGENT_INDEX={name} for every graph that names no index"

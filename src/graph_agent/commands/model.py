@@ -21,7 +21,7 @@ def fetch(settings: Settings) -> int:
     demand_packages()
     from graph_agent.local import preparation
 
-    preparation.embedder(settings)
+    preparation.other_languages(settings, preparation.embedder(settings))
     if not preparation.is_upstream(settings):
         preparation.console.print(f"model: {preparation.model_path(settings)}")
     return 0

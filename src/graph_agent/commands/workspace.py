@@ -43,9 +43,11 @@ def run_workspace(settings: Settings, *, on_demand: bool = False) -> int:
 
     credentials = _credentials(Credentials.generate())
     embedder = preparation.embedder(settings)
+    languages = preparation.other_languages(settings, embedder)
     backend = preparation.chat_backend(settings, on_demand=on_demand)
-    preparation.index_documentation(settings, embedder)
-    with closing(LocalIndexes(settings.cache_dir, embedder, project=preparation.project(settings))) as indexes:
+    preparation.index_documentation(settings, embedder, languages)
+    project = preparation.project(settings)
+    with closing(LocalIndexes(settings.cache_dir, embedder, project=project, languages=languages)) as indexes:
         app = create_workspace(backend, indexes, embedder=embedder, credentials=credentials)
         config = uvicorn.Config(
             app, host="127.0.0.1", port=settings.workspace_port, log_level="warning", timeout_graceful_shutdown=2

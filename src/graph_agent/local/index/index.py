@@ -13,8 +13,9 @@ from graph_agent.local.documents.chunks import Chunk
 from graph_agent.local.documents.reader_process import DocumentReader
 from graph_agent.local.index.embedder import Embedder, Vector, unit
 from graph_agent.local.index.filters import where
+from graph_agent.local.index.other_languages import OtherLanguages, scaled_cosines
 from graph_agent.local.index.relevance import Scores, best, cosines, coverage, mixed, with_neighbors
-from graph_agent.local.index.store import Embeddings, IndexStore
+from graph_agent.local.index.store import Embeddings, IndexStore, SecondVectors
 from graph_agent.local.index.synchronization import IndexReport, OnProgress, Paths, Progress, Synchronization
 from graph_agent.local.index.words import latin_share, query_words
 
@@ -44,30 +45,39 @@ def index_folder(
     on_progress: OnProgress | None = None,
     *,
     hidden: bool = False,
+    languages: OtherLanguages | None = None,
 ) -> IndexReport:
     """Synchronize the index at `index_path` with the files and folders in `paths`. Creates the index if there is none.
 
     Documents of other folders that were indexed earlier stay, unless their files are gone. After an interruption the
     index has every file that was finished. Raises `IndexUnavailable`.
     """
-    with Index.open(index_path, embedder) as index:
+    with Index.open(index_path, embedder, languages=languages) as index:
         return index.sync(paths, on_progress, hidden=hidden)
 
 
 class Index:
     """Chunks with their vectors and words. Several threads may search it, also while another one indexes."""
 
-    def __init__(self, store: IndexStore, embedder: Embedder) -> None:
+    def __init__(self, store: IndexStore, embedder: Embedder, languages: OtherLanguages | None) -> None:
         self._store = store
         self._embedder = embedder
+        self._languages = languages
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], embedder: Embedder, *, create: bool = True) -> Self:
-        """Open an index file.
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        embedder: Embedder,
+        *,
+        create: bool = True,
+        languages: OtherLanguages | None = None,
+    ) -> Self:
+        """Open an index file. With `languages`, queries that are not English are searched with its vectors.
 
         Raises `IndexUnavailable` if there is no file and `create` is false, or if the file has another format.
         """
-        return cls(IndexStore.open(Path(path), embedder.dimension, create=create), embedder)
+        return cls(IndexStore.open(Path(path), embedder.dimension, create=create), embedder, languages)
 
     def close(self) -> None:
         self._store.close()
@@ -95,7 +105,9 @@ class Index:
     def sync(self, roots: Paths, on_progress: OnProgress | None = None, *, hidden: bool = False) -> IndexReport:
         """Index what is new or changed under the roots, and remove what is gone. `hidden` includes hidden files."""
         with DocumentReader() as reader:
-            return Synchronization(self._store, self._embedder, on_progress or ignore, reader, hidden=hidden).run(roots)
+            return Synchronization(
+                self._store, self._embedder, on_progress or ignore, reader, hidden=hidden, languages=self._languages
+            ).run(roots)
 
     def search(
         self,
@@ -114,10 +126,11 @@ class Index:
         condition = where(filters or {})
         words = [] if query_type == "ANN" else query_words(required(text))
         embedded = None if query_type == "FULL_TEXT" else self._query_vector(text, vector)
+        foreign = None if vector is not None or embedded is None else self._foreign(required(text))
         # The query is embedded before the snapshot begins, because embedding is slow and a snapshot holds the lock.
         with self._store.snapshot():
             embeddings = self._store.embeddings()
-            scores = self._scores(embeddings, text or "", words, embedded)
+            scores = self._scores(embeddings, text or "", words, embedded, foreign)
             if query_type == "HYBRID":
                 scores = with_neighbors(scores, embeddings.first)
             allowed = scores >= min_score
@@ -126,14 +139,40 @@ class Index:
             found = best(scores, allowed, k)
             return [Hit(self._store.chunk(int(embeddings.ids[at])), float(scores[at])) for at in found]
 
-    def _scores(self, embeddings: Embeddings, text: str, words: Sequence[str], embedded: Vector | None) -> Scores:
+    def _scores(
+        self,
+        embeddings: Embeddings,
+        text: str,
+        words: Sequence[str],
+        embedded: Vector | None,
+        foreign: tuple[float, Vector] | None,
+    ) -> Scores:
         if embedded is None:
             return self._by_words(embeddings, words)
-        by_meaning = cosines(embeddings.vectors, embedded)
+        meaning = MEANING * max(latin_share(text), LEAST)
+        second = None if foreign is None or self._languages is None else self._second(self._languages)
+        if foreign is None or second is None:
+            by_meaning = cosines(embeddings.vectors, embedded)
+        else:
+            share, query = foreign
+            by_meaning = scaled_cosines(second.vectors, second.lengths, query)
+            if share < 1:
+                by_meaning = mixed(by_meaning, cosines(embeddings.vectors, embedded), meaning=share)
+            meaning = share * MEANING + (1 - share) * meaning
         # For a query of stop words only, the score of the words would be 0 for every chunk.
         if not words:
             return by_meaning
-        return mixed(by_meaning, self._by_words(embeddings, words), meaning=MEANING * max(latin_share(text), LEAST))
+        return mixed(by_meaning, self._by_words(embeddings, words), meaning=meaning)
+
+    def _second(self, languages: OtherLanguages) -> SecondVectors | None:
+        return self._store.second_vectors(languages.dimension)
+
+    def _foreign(self, text: str) -> tuple[float, Vector] | None:
+        """How far a query is for the second model, and its vector. None if it is not, or if there is no such model."""
+        share = self._languages.share(text) if self._languages else 0.0
+        if not share or self._languages is None:
+            return None
+        return share, self._languages.embed([text])[0]
 
     def _by_words(self, embeddings: Embeddings, words: Sequence[str]) -> Scores:
         vocabulary = self._store.vocabulary()

@@ -8,6 +8,7 @@ from threading import Lock
 from graph_agent.errors import IndexUnavailable, LocalWorkspaceError
 from graph_agent.local.index.embedder import Embedder
 from graph_agent.local.index.index import Index
+from graph_agent.local.index.other_languages import OtherLanguages
 from graph_agent.settings import project_digest
 
 DOCUMENTATION_INDEX = "main.docs.project"
@@ -54,10 +55,13 @@ def index_names(cache_dir: Path, project: Path) -> list[str]:
 class LocalIndexes(Mapping[str, Index]):
     """Every index in the cache folder, also those that are created later. An index is opened on first use. Close it."""
 
-    def __init__(self, cache_dir: Path, embedder: Embedder, *, project: Path) -> None:
+    def __init__(
+        self, cache_dir: Path, embedder: Embedder, *, project: Path, languages: OtherLanguages | None = None
+    ) -> None:
         self._cache_dir = cache_dir
         self._project = project
         self._embedder = embedder
+        self._languages = languages
         self._lock = Lock()
         self._open: dict[str, tuple[int, Index]] = {}
 
@@ -83,7 +87,7 @@ class LocalIndexes(Mapping[str, Index]):
         if not number:
             raise KeyError(name)
         try:
-            index = Index.open(path, self._embedder, create=False)
+            index = Index.open(path, self._embedder, create=False, languages=self._languages)
         except IndexUnavailable:
             # The file may have been deleted since the look above. Then there is no such index.
             if path.exists():

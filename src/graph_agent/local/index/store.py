@@ -18,6 +18,7 @@ from graph_agent.local.index.compound_words import Vocabulary
 from graph_agent.local.index.embedder import Vectors
 from graph_agent.local.index.file_format import explain_sqlite_errors, prepare
 from graph_agent.local.index.filters import Condition
+from graph_agent.local.index.other_languages import SmallVectors, lengths
 from graph_agent.private_files import make_private
 
 BUSY_SECONDS = 10.0
@@ -69,6 +70,16 @@ class Embeddings:
         return marks
 
 
+@dataclass(frozen=True, slots=True)
+class SecondVectors:
+    """The vectors of the second model in memory, in the order of the chunks."""
+
+    generation: int
+    ids: Ids
+    vectors: SmallVectors
+    lengths: Vectors
+
+
 class WordPositions:
     """Positions of chunks by the words of a query, at most `MOST_POSITIONS`. Those that were not used lately go."""
 
@@ -103,6 +114,7 @@ class IndexStore:
         # One connection has one transaction, so threads take turns. Reentrant, because `_rows` runs inside `snapshot`.
         self._lock = RLock()
         self._embeddings: Embeddings | None = None
+        self._second: SecondVectors | None = None
         self._vocabulary: tuple[int, Vocabulary] | None = None
         self._common = CommonWords({}, 0)
         self._stems = Stems()
@@ -160,12 +172,62 @@ class IndexStore:
     def remove(self, path: str) -> None:
         self._rows("DELETE FROM files WHERE path = ?", [path])
 
-    def add(self, file: IndexedFile, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+    def add(
+        self, file: IndexedFile, chunks: Sequence[Chunk], vectors: Vectors, second: SmallVectors | None = None
+    ) -> None:
         self._rows("INSERT INTO files VALUES (?, ?, ?)", astuple(file))
         self._connection.executemany(
             "INSERT INTO chunks (file, chunk_id, doc_uri, title, text, position, vector) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(file.path, *astuple(chunk), vector.tobytes()) for chunk, vector in zip(chunks, vectors, strict=True)],
         )
+        if second is not None:
+            ids = [row[0] for row in self._rows("SELECT id FROM chunks WHERE file = ? ORDER BY id", [file.path])]
+            self.add_second(ids, second)
+
+    def without_second(self, count: int) -> list[tuple[int, Chunk]]:
+        """Up to `count` chunks that have no vector of the second model, with their row ids."""
+        columns = "id, chunk_id, doc_uri, title, text, position"
+        lacking = "id NOT IN (SELECT id FROM other_languages)"
+        return [
+            (int(row[0]), Chunk(*row[1:]))
+            for row in self._rows(f"SELECT {columns} FROM chunks WHERE {lacking} ORDER BY id LIMIT ?", [count])
+        ]
+
+    def add_second(self, ids: Sequence[int], vectors: SmallVectors) -> None:
+        """Add vectors of the second model to chunks."""
+        # A document may have been removed while its passages were embedded.
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO other_languages SELECT id, ? FROM chunks WHERE id = ?",
+            [(vector.tobytes(), row_id) for row_id, vector in zip(ids, vectors, strict=True)],
+        )
+
+    def second_vectors(self, dimension: int) -> SecondVectors | None:
+        """All vectors of the second model, cached until the next change. None if a chunk has none.
+
+        Call it inside a snapshot.
+        """
+        embeddings = self.embeddings()
+        known = self._second
+        if known is None or known.generation != embeddings.generation:
+            known = self._second = self._read_second(embeddings, known, dimension)
+        return known if len(known.ids) == embeddings.size else None
+
+    def _read_second(self, embeddings: Embeddings, known: SecondVectors | None, dimension: int) -> SecondVectors:
+        ids = np.sort(self._ids("SELECT id FROM other_languages", []))
+        if len(ids) != embeddings.size:
+            none = np.empty((0, dimension), dtype=np.int8)
+            return SecondVectors(embeddings.generation, ids, none, np.empty(0, dtype=np.float32))
+        vectors = np.empty((len(ids), dimension), dtype=np.int8)
+        # Row ids are never used again, so a vector that was read before is the same.
+        last = int(known.ids[-1]) if known is not None and len(known.vectors) else -1
+        new = int(np.searchsorted(ids, last, side="right"))
+        if known is not None and new:
+            vectors[:new] = known.vectors[np.searchsorted(known.ids, ids[:new])]
+        with self._lock, explain_sqlite_errors(self._path):
+            rows = self._connection.execute("SELECT vector FROM other_languages WHERE id > ? ORDER BY id", [last])
+            for at, (vector,) in enumerate(rows, start=new):
+                vectors[at] = np.frombuffer(vector, dtype=np.int8)
+        return SecondVectors(embeddings.generation, ids, vectors, lengths(vectors))
 
     def vocabulary(self) -> Vocabulary:
         """All terms of the index, cached until the next change. Call it inside a snapshot."""

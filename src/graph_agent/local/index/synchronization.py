@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graph_agent.local.documents.chunks import CHUNKING_VERSION, Chunk
 from graph_agent.local.documents.files import (
@@ -22,13 +23,14 @@ from graph_agent.local.documents.files import (
 from graph_agent.local.documents.reader_process import DocumentReader
 from graph_agent.local.documents.sections import EmptyDocument, UnreadableDocument
 from graph_agent.local.index.embedder import Embedder, Vector, Vectors
+from graph_agent.local.index.other_languages import OtherLanguages, SmallVectors, small
 from graph_agent.local.index.store import IndexedFile, IndexStore
 
 PASSAGES_PER_STEP = 32
 """Passages embedded between two progress reports, which takes about a second."""
 
 MOST_RECENT = 20_000
-"""Vectors that one pass keeps for copies: 31 MB with 384 numbers each."""
+"""Passages whose vectors one pass keeps for copies: 41 MB with both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class IndexReport:
 
 Paths = Sequence[str | os.PathLike[str]]
 OnProgress = Callable[[Progress], None]
+SmallVector = NDArray[np.int8]
 OnPassages = Callable[[int, float], None]
 """Gets the number of passages of a file that are embedded, and their share."""
 
@@ -73,12 +76,20 @@ class Synchronization:
     """
 
     def __init__(
-        self, store: IndexStore, embedder: Embedder, on_progress: OnProgress, reader: DocumentReader, *, hidden: bool
+        self,
+        store: IndexStore,
+        embedder: Embedder,
+        on_progress: OnProgress,
+        reader: DocumentReader,
+        *,
+        hidden: bool,
+        languages: OtherLanguages | None = None,
     ) -> None:
         self._store = store
         self._embedder = embedder
         self._on_progress = on_progress
         self._reader = reader
+        self._languages = languages
         self._hidden = hidden
         self._known = store.files()
         self._path_of = {file.uri: file.path for file in self._known.values()}
@@ -89,8 +100,8 @@ class Synchronization:
         self._unchanged: list[str] = []
         self._unreadable: list[Unreadable] = []
         self._notes: list[FileNote] = []
-        self._recent: dict[bytes, Vector] = {}
-        """Vectors of this pass by the digest of their text, the latest last."""
+        self._recent: dict[bytes, tuple[Vector, SmallVector | None]] = {}
+        """Both vectors of texts of this pass by the digest of the text, the latest last."""
 
     def run(self, roots: Paths) -> IndexReport:
         found = survey(roots, hidden=self._hidden)
@@ -102,6 +113,7 @@ class Synchronization:
             progress(0, 0.0)
             self._take(source, progress)
             before += size
+        self._complete(len(found.sources))
         self._on_progress(Progress(len(found.sources), len(found.sources), "", 0, 1.0))
         return IndexReport(
             tuple(self._added),
@@ -134,11 +146,11 @@ class Synchronization:
             return
         self._make_way(source)
         found = self._reader.read(source, data)
-        vectors = self._vectors(found.chunks, progress)
+        vectors, second = self._vectors(found.chunks, progress)
         # Only now is the index locked for writing: reading and embedding take long, and may fail.
         with self._store.change():
             self._store.remove(str(source.path))
-            self._store.add(IndexedFile(str(source.path), source.uri, current), found.chunks, vectors)
+            self._store.add(IndexedFile(str(source.path), source.uri, current), found.chunks, vectors, second)
         (self._changed if known else self._added).append(source.uri)
         if found.note:
             self._notes.append(FileNote(str(source.path), found.note))
@@ -160,28 +172,44 @@ class Synchronization:
             raise UnreadableDocument(f"{other} already has the name {source.uri} in this index; rename a folder")
         self._remove(other)
 
-    def _vectors(self, chunks: Sequence[Chunk], progress: OnPassages) -> Vectors:
+    def _complete(self, total: int) -> None:
+        """Give second vectors to passages that were indexed without them, by an older program or without the model."""
+        passages = 0
+        while self._languages and (lacking := self._store.without_second(PASSAGES_PER_STEP)):
+            vectors = small(self._languages.embed([embedded_text(chunk) for _, chunk in lacking]))
+            with self._store.change():
+                self._store.add_second([row_id for row_id, _ in lacking], vectors)
+            passages += len(lacking)
+            self._on_progress(Progress(total, total, "for other languages", passages, 1.0))
+
+    def _vectors(self, chunks: Sequence[Chunk], progress: OnPassages) -> tuple[Vectors, SmallVectors | None]:
         vectors = np.zeros((len(chunks), self._embedder.dimension), dtype=np.float32)
+        second = np.zeros((len(chunks), self._languages.dimension), dtype=np.int8) if self._languages else None
         for start in range(0, len(chunks), PASSAGES_PER_STEP):
             step = chunks[start : start + PASSAGES_PER_STEP]
-            vectors[start : start + len(step)] = self._embedded([embedded_text(chunk) for chunk in step])
+            for at, (vector, other) in enumerate(self._embedded([embedded_text(chunk) for chunk in step]), start):
+                vectors[at] = vector
+                if second is not None and other is not None:
+                    second[at] = other
             done = start + len(step)
             progress(done, done / len(chunks))
-        return vectors
+        return vectors, second
 
-    def _embedded(self, texts: Sequence[str]) -> Vectors:
+    def _embedded(self, texts: Sequence[str]) -> list[tuple[Vector, SmallVector | None]]:
         """The vectors of texts. Embedding is nearly all of the work, so a copy takes the vector of its original."""
         keys = [hashlib.sha256(text.encode()).digest() for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._recent}
         known = {key: self._recent[key] for key in keys if key in self._recent}
-        known.update(zip(new, self._embedder.embed(list(new.values())), strict=True))
+        fresh = list(new.values())
+        others = small(self._languages.embed(fresh)) if self._languages and fresh else [None] * len(fresh)
+        known.update(zip(new, zip(self._embedder.embed(fresh), others, strict=True), strict=True))
         for key, vector in known.items():
             # Those that have copies are put at the end again, and so stay.
             self._recent.pop(key, None)
             self._recent[key] = vector
         while len(self._recent) > MOST_RECENT:
             del self._recent[next(iter(self._recent))]
-        return np.stack([known[key] for key in keys])
+        return [known[key] for key in keys]
 
     def _forget_missing(
         self, roots: Sequence[Path], sources: Sequence[SourceFile], problems: Sequence[Unreadable]

