@@ -505,3 +505,25 @@ def test_an_index_of_the_older_format_is_brought_up_and_keeps_its_documents(
     with Index.open(tmp_path / "older.db", embedder) as index:
         assert not index.was_older
         assert uris(index.search("休暇", query_type="FULL_TEXT")) == ["docs/leave.txt"]
+
+
+def test_an_index_from_before_the_stems_of_arabic_is_brought_up(
+    folder: Path, tmp_path: Path, embedder: RecordingEmbedder
+) -> None:
+    (folder / "parts.txt").write_text("\u0627\u0644\u0645\u0643\u0648\u0646\u0627\u062a")
+    with Index.open(tmp_path / "older.db", embedder) as index:
+        index.sync([folder])
+    older = sqlite3.connect(tmp_path / "older.db")
+    older.executescript("""
+        DROP TABLE terms;
+        DROP TABLE words;
+        CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize='porter unicode61 remove_diacritics 2');
+        CREATE VIRTUAL TABLE terms USING fts5vocab (words, row);
+        INSERT INTO words (rowid, text) SELECT id, text FROM chunks;
+        PRAGMA user_version = 2;
+    """)
+    older.close()
+    with Index.open(tmp_path / "older.db", embedder) as index:
+        assert index.was_older
+        assert uris(index.search("\u0645\u0643\u0648\u0646", query_type="FULL_TEXT")) == ["docs/parts.txt"]
+        assert set(index.sync([folder]).unchanged) >= {"docs/parts.txt"}

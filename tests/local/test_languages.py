@@ -9,6 +9,7 @@ import pytest
 from graph_agent.local.index.compound_words import Vocabulary
 from graph_agent.local.index.embedder import Embedder
 from graph_agent.local.index.index import Index
+from graph_agent.local.index.words import query_words
 
 PASSAGES = {
     "leave": "有給休暇は年に二十日あります。",
@@ -31,6 +32,16 @@ PASSAGES = {
     "wide": "Ｗｉｄｅ letters and the ofﬁce with a ﬂoor.",
     "accents": "Cafe\u0301 cre\u0300me costs five.",
     "soft": "Das Wort Silben\u00adrätsel ist getrennt.",
+    "parts": "تُعرَّف المُكوّنات داخل الملفّ، ولا تحتاج إلى شيء آخر.",
+    "logo": "يظهر شعار الشركة في أعلى الفواتير.",
+    "license": "يلزم ترخيصٌ لإنشاء الحساباتِ الجديدة وإلغاء القديمة.",
+    "fuel": "يُسجَّل الوقود في سجلّ السيّارة كلّ مساء.",
+    "emergency": "الرقم ٢٤٧ هو رقم الطوارئ.",
+    "persian": "تنظیمات کاربران در صفحه نخست است.",
+    "hebrew": "הַסֵּפֶר נִמְצָא בַּסִּפְרִיָּה.",
+    "hindi": "दस्तावेज़ को सुरक्षित रखें और बदलाव देखें।",
+    "hindi2": "कार्यालय सोमवार को बंद रहता है और दवा दी जाती है।",
+    "tamil": "ஆவணங்களை சேமிக்கவும்.",
 }
 
 
@@ -80,6 +91,22 @@ def found(index: Index, query: str) -> list[str]:
         ("café crème", "accents"),
         ("cafe", "accents"),
         ("Silbenrätsel", "soft"),
+        ("مكون", "parts"),
+        ("للمكونات", "parts"),
+        ("مكونًا", "parts"),
+        ("شركتك", "logo"),
+        ("شـــعار شركات", "logo"),
+        ("كيف أقوم بإنشاء حساب؟", "license"),
+        ("الغاء", "license"),
+        ("الإلغاء", "license"),
+        ("والوقود", "fuel"),
+        ("سيارات", "fuel"),
+        ("247", "emergency"),
+        ("كاربران", "persian"),
+        ("הספר", "hebrew"),
+        ("दस्तावेज़", "hindi"),
+        ("सोमवार", "hindi2"),
+        ("ஆவணங்களை", "tamil"),
     ],
 )
 def test_a_word_is_found_where_it_stands(index: Index, query: str, name: str) -> None:
@@ -87,7 +114,9 @@ def test_a_word_is_found_where_it_stands(index: Index, query: str, name: str) ->
         assert found(index, unicodedata.normalize(form, query))[:1] == [name]
 
 
-@pytest.mark.parametrize("query", ["宇宙旅行", "ขนมปัง", "우주여행", "Raumfahrt und Sterne", "量子力学"])
+@pytest.mark.parametrize(
+    "query", ["宇宙旅行", "ขนมปัง", "우주여행", "Raumfahrt und Sterne", "量子力学", "رحلة فضائية", "स्तुति"]
+)
 def test_a_word_that_stands_nowhere_scores_low(index: Index, query: str) -> None:
     assert index.search(query, query_type="FULL_TEXT", min_score=0.5) == []
 
@@ -95,6 +124,26 @@ def test_a_word_that_stands_nowhere_scores_low(index: Index, query: str) -> None
 def test_a_query_of_marks_alone_finds_nothing_and_fails_at_nothing(index: Index) -> None:
     for query in ("。", "ー", "？！", "は", "を", "\u0e31", "\u3099"):
         assert index.search(query, query_type="FULL_TEXT") == []
+
+
+def test_an_arabic_word_is_one_word_whatever_is_attached_to_it() -> None:
+    for written in (
+        "كتاب الكتاب كتابه كتابها والكتاب بالكتاب للكتاب كتابًا كتـاب كِتاب",
+        "شركة الشركة شركات شركتك شركتي شركتهم والشركات",
+        "مشترك المشتركين مشتركون للمشتركين",
+        "إلغاء الإلغاء الغاء بالإلغاء",
+        "وقود الوقود بالوقود والوقود",
+    ):
+        assert len({word for form in written.split() for word in query_words(form)}) == 1, written
+
+
+def test_question_words_of_arabic_ask_for_nothing() -> None:
+    assert query_words("كيف أصل إلى المكتبة؟") == ["اصل", "مكتب"]
+
+
+def test_question_words_of_german_ask_for_nothing_and_leave_english_words_alone() -> None:
+    assert query_words("Wie kann ich meine Bestellung wieder stornieren?") == ["bestellung", "stornieren"]
+    assert query_words("Why does the process die, and is it under the MIT license?")[:3] == ["process", "die", "under"]
 
 
 def test_a_compound_is_known_by_its_parts_and_a_short_word_in_a_long_one_is_chance() -> None:

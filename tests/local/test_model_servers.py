@@ -86,6 +86,17 @@ def test_ollama_is_named_with_its_chat_models_and_the_two_settings_that_use_the_
     )
 
 
+def test_a_model_that_ollama_asks_on_another_machine_is_not_named(start: Start) -> None:
+    cloud = {"remote_model": "gpt-oss:120b", "remote_host": "https://ollama.com:443", "details": {"family": "gptoss"}}
+    here = {"name": "qwen2.5:7b", "details": {"family": "qwen2"}}
+    port = start({"/api/tags": {"models": [{"name": "gpt-oss:120b-cloud", **cloud}, here]}})
+    server = found(port, "/api/tags", "Ollama")
+    assert server is not None
+    assert server.models == ("qwen2.5:7b",)
+    alone = start({"/api/tags": {"models": [{"name": "gpt-oss:120b-cloud", **cloud}]}})
+    assert found(alone, "/api/tags", "Ollama") is None
+
+
 @pytest.mark.parametrize(("owner", "name"), [("vllm", "vLLM"), ("llamacpp", "llama.cpp"), ("me", "A model server")])
 def test_a_server_on_a_port_of_many_programs_is_called_what_it_says_it_is(start: Start, owner: str, name: str) -> None:
     server = found(start({"/v1/models": listed("my/model", owner=owner)}))

@@ -145,8 +145,11 @@ def _name(place: Place, owners: set[str]) -> str:
 
 
 def _chat_model(entry: Mapping[str, Any]) -> str:
-    """The name of a model. Empty if it is none, or one that does not chat."""
+    """The name of a model. Empty if it is none, one of another machine, or one that does not chat."""
     name = entry.get("name") or entry.get("id")
+    # Ollama also lists models that it only asks for on another machine. Questions would leave this one.
+    if entry.get("remote_host") or entry.get("remote_model"):
+        return ""
     if not isinstance(name, str) or not 0 < len(name) <= MOST_LETTERS or one_line(name) != name:
         return ""
     details = entry.get("details")

@@ -7,15 +7,19 @@ from pathlib import Path
 
 from graph_agent.errors import IndexUnavailable
 from graph_agent.local.index.filters import has_words
-from graph_agent.local.index.words import searchable
+from graph_agent.local.index.words import INDIC_MARKS, searchable
 
 APPLICATION_ID = 0x67616978
 """Marks a SQLite file as an index. The bytes are "gaix" in ASCII."""
 
-VERSION = 2
+VERSION = 3
 """Increase it with every change of the schema or of `words.searchable`, and add a migration."""
 
-TOKENIZER = "porter unicode61 remove_diacritics 2"
+OLDER = (1, 2)
+"""Versions that are brought up."""
+
+TOKENIZER = f"porter unicode61 remove_diacritics 2 tokenchars ''{INDIC_MARKS}''"
+"""SQLite takes marks for ends of words unless they are named. In the scripts of India they are vowels."""
 
 WORDS = f"""
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize='{TOKENIZER}');
@@ -49,16 +53,17 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 
-FROM_1 = f"""
+FROM_OLDER = f"""
 DROP TRIGGER words_added;
 DROP TRIGGER words_removed;
+DROP TABLE IF EXISTS terms;
 DROP TABLE words;
 {WORDS}
 INSERT INTO words (rowid, text) SELECT id, searchable(text) FROM chunks;
 UPDATE generation SET number = number + 1;
 PRAGMA user_version = {VERSION};
 """
-"""Migration from version 1. Passages and vectors stay as they are, and only the full-text index is rebuilt."""
+"""Migration from versions 1 and 2. Passages and vectors stay as they are, and only the full-text index is rebuilt."""
 
 
 OTHER_LANGUAGES = """
@@ -85,9 +90,9 @@ def prepare(connection: sqlite3.Connection, name: str) -> bool:
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         run(connection, SCHEMA)
     known = [connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in ("application_id", "user_version")]
-    older = known == [APPLICATION_ID, 1]
+    older = known[0] == APPLICATION_ID and known[1] in OLDER
     if older:
-        run(connection, FROM_1)
+        run(connection, FROM_OLDER)
     if older or known == [APPLICATION_ID, VERSION]:
         run(connection, OTHER_LANGUAGES)
     connection.execute("COMMIT")

@@ -11,6 +11,7 @@ import numpy as np
 from graph_agent.errors import InvalidRequest
 from graph_agent.local.documents.chunks import Chunk
 from graph_agent.local.documents.reader_process import DocumentReader
+from graph_agent.local.index.arabic_words import with_attached, without_attached
 from graph_agent.local.index.embedder import Embedder, Vector, unit
 from graph_agent.local.index.filters import where
 from graph_agent.local.index.other_languages import OtherLanguages, scaled_cosines
@@ -176,11 +177,11 @@ class Index:
 
     def _by_words(self, embeddings: Embeddings, words: Sequence[str]) -> Scores:
         vocabulary = self._store.vocabulary()
-        held = {word: self._store.holders([word]) for word in words}
+        held = {word: self._store.holders([word, *with_attached(word)]) for word in words}
         near = {
             word: self._store.holders(terms)
             for word in words
-            if (terms := vocabulary.related(word, known=held[word].size > 0))
+            if (terms := [*vocabulary.related(word, known=held[word].size > 0), *without_attached(word)])
         }
         return coverage(held, embeddings.size, near=near)
 

@@ -1,13 +1,16 @@
 """Turns texts and queries into the words that the full-text search compares.
 
 Chinese, Japanese and Thai have no spaces between words, and Korean has them in other places than searches need. Their
-runs of letters become overlapping pairs or triples. SQLite's own tokenizer handles everything else. Texts and queries
-are in Unicode's compatibility form (NFKC), so that ligatures, wide letters and composed accents make no difference.
+runs of letters become overlapping pairs or triples. Arabic words become stems. SQLite's own tokenizer handles the rest.
+Texts and queries are in Unicode's compatibility form (NFKC), so that ligatures, wide letters and composed accents make
+no difference.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
+
+from graph_agent.local.index import arabic_words
 
 HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 HIRAGANA = "\u3041-\u309f"
@@ -19,7 +22,10 @@ UNMARKED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 RUN = re.compile(
     f"(?P<han>[{HAN}]+)|(?P<hiragana>[{HIRAGANA}]+)|(?P<pairs>[{KATAKANA}]+|[{HANGUL}]+)|(?P<triples>[{UNMARKED}]+)"
 )
-WORD = re.compile(r"\w+")
+INDIC_MARKS = "".join(chr(mark) for mark in range(0x900, 0xE00) if unicodedata.category(chr(mark)) in ("Mn", "Mc"))
+"""Vowels and other marks of Devanagari to Sinhala, which stand inside of words."""
+
+WORD = re.compile(rf"[\w{INDIC_MARKS}]+")
 INVISIBLE = re.compile("[\xad\u200b-\u200f\u2060-\u2064\ufeff]")
 
 FUNCTION_WORDS = """
@@ -27,7 +33,17 @@ FUNCTION_WORDS = """
     must my no nor not of on or our shall should so such that the their them then there these they this those to us
     was we were what when where which while who whom whose why will with would you your
 """
-STOP_WORDS = frozenset(FUNCTION_WORDS.split())
+GERMAN_FUNCTION_WORDS = """
+    aber als auch auf aus bei beim bin damit dann das dass dem den denn der des dich dies diese diesem diesen dieser
+    dieses dir doch du durch ein eine einem einen einer eines er etwas für gibt habe haben hat hatte ich ihm ihn ihr
+    ihre im ist jede jedem jeden jeder jedes kann kannst können könnte man mein meine meinem meinen meiner mich mir
+    muss müssen nach nicht noch nur ob oder ohne sein seine sich sie sind soll sollte über um und uns unser unsere vom
+    von vor wann warum weil welche welchem welchen welcher welches wem wen wenn wer werde werden wie wieder wieso wird
+    wo wofür womit wurde wäre zu zum zur zwischen
+"""
+"""Without those that mean something in English, such as `die` and `mit`, which queries in English need."""
+
+STOP_WORDS = frozenset([*FUNCTION_WORDS.split(), *GERMAN_FUNCTION_WORDS.split()])
 
 ASKING = re.compile(
     "(?:は|が|を|に|の|で|と|も|へ)?(?:何ですか|なんですか|でしょうか|ありますか|ですか|ますか|ましたか|どのように|どうやって|どうすれば|"
@@ -38,7 +54,7 @@ ASKING = re.compile(
 
 def searchable(text: str) -> str:
     """A passage in the form that SQLite's tokenizer gets."""
-    return RUN.sub(lambda run: f" {' '.join(grams(run, whole=True))} ", plain(text))
+    return RUN.sub(lambda run: f" {' '.join(grams(run, whole=True))} ", arabic_words.stemmed(plain(text)))
 
 
 def query_words(query: str) -> list[str]:
@@ -65,11 +81,12 @@ LAST_LATIN = "\u0250"
 
 
 def plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", INVISIBLE.sub("", text))
+    return arabic_words.plainer(unicodedata.normalize("NFKC", INVISIBLE.sub("", text)))
 
 
 def spaced_words(text: str) -> list[str]:
-    return [word for word in WORD.findall(text) if word not in STOP_WORDS]
+    words = [word for word in WORD.findall(text) if word not in STOP_WORDS and word not in arabic_words.STOP_WORDS]
+    return [arabic_words.stemmed(word) for word in words]
 
 
 def grams(run: re.Match[str], *, whole: bool) -> Iterator[str]:
