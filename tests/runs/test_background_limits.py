@@ -4,12 +4,15 @@ import asyncio
 import base64
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
+from langgraph.types import Command
 from tests.runs.background import NODES, Nodes, Process, check_log, events_of, record_when_ended
 from tests.runs.registered import ANN, BOB
 from tests.runs.stored import Chat
@@ -321,6 +324,72 @@ async def test_a_step_that_the_store_never_answers_ends_its_run_however_far_it_c
     record = await record_when_ended(store, run)
     assert (record.status, record.response["error"]["code"]) == ("failed", "store_unavailable")
     assert outages.asked == ["one"] * 3 + ["two"] * 4
+    await process.aclose()
+
+
+def routed(asks: Outages, **how: Any) -> Any:
+    """A graph whose first node ends, and whose router then asks the store where to go. `how` is of the first node."""
+    began = Counter[str]()
+
+    async def say(state: AgentState) -> dict[str, Any]:
+        began["say"] += 1
+        return {"messages": [AIMessage(f"Said {began['say']}.")]}
+
+    async def go_on(state: AgentState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"After {state['messages'][-1].text}")]}
+
+    async def route(state: AgentState) -> str:
+        await asks.ainvoke({"text": "where"})
+        return "go_on"
+
+    graph: Any = StateGraph(AgentState).add_node("say", say, **how).add_node("go_on", go_on)
+    return graph.add_edge(START, "say").add_conditional_edges("say", route, ["go_on"]).compile()
+
+
+def texts(record: Any) -> list[str]:
+    return [item["content"][0]["text"] for item in record.response["output"]]
+
+
+async def test_a_node_whose_router_was_not_answered_runs_again_with_its_router(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph_agent.runs.background.OUTAGE_SECONDS", 0.01)
+    outages = Outages(where=3)
+    process = Process(store, routed(outages)).begin()
+    run = await process.submit("Go.")
+    record = await record_when_ended(store, run)
+    assert (record.status, outages.asked) == ("completed", ["where"] * 4)
+    assert texts(record) == ["After Said 4."]
+    check_log(await events_of(store, run), record)
+    await process.aclose()
+
+
+async def test_a_router_that_the_store_never_answers_ends_its_run_after_as_many_tries_as_a_node(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph_agent.runs.background.OUTAGE_SECONDS", 0.01)
+    outages = Outages(where=1_000)
+    process = Process(store, routed(outages)).begin()
+    record = await record_when_ended(store, await process.submit("Go."))
+    assert (record.status, record.response["error"]["code"]) == ("failed", "store_unavailable")
+    assert outages.asked == ["where"] * 4
+    await process.aclose()
+
+
+async def test_what_a_node_said_before_its_router_failed_is_kept_if_an_error_handler_goes_on(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph_agent.runs.background.OUTAGE_SECONDS", 0.01)
+    outages = Outages(where=1_000, handled=2)
+
+    async def handle(state: AgentState) -> Command[Any]:
+        await outages.ainvoke({"text": "handled"})
+        return Command(goto="go_on")
+
+    process = Process(store, routed(outages, error_handler=handle)).begin()
+    record = await record_when_ended(store, await process.submit("Go."))
+    assert (record.status, outages.asked) == ("completed", ["where", "handled", "handled", "handled"])
+    assert texts(record) == ["After Said 1."]
     await process.aclose()
 
 

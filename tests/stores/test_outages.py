@@ -22,7 +22,7 @@ from graph_agent import AgentState
 
 
 class Recalling:
-    """A graph that asks for a memory in its second node, when the test lets it."""
+    """A graph that asks for a memory in its second node, when the test lets it. Another one asks in its router."""
 
     def __init__(self) -> None:
         self.began: Counter[str] = Counter()
@@ -43,6 +43,30 @@ class Recalling:
 
         builder = StateGraph(AgentState).add_sequence([("prepare", prepare), ("recall", recall)])
         return builder.set_entry_point("prepare").compile()
+
+    def routed(self) -> Any:
+        """The router after the first node asks, so that node is part of what it begins again."""
+
+        async def prepare(state: AgentState) -> dict[str, Any]:
+            self.began["prepare"] += 1
+            return {"messages": [AIMessage("Prepared.")]}
+
+        async def route(state: AgentState, runtime: Runtime) -> str:
+            self.began["recall"] += 1
+            while not self.may_ask:  # noqa: ASYNC110 - the test is another thread
+                await asyncio.sleep(0.01)
+            assert runtime.store is not None
+            return "known" if await runtime.store.aget(("notes",), "one") else "unknown"
+
+        async def known(state: AgentState) -> dict[str, Any]:
+            return {"messages": [AIMessage("Known.")]}
+
+        async def unknown(state: AgentState) -> dict[str, Any]:
+            return {"messages": [AIMessage("Unknown.")]}
+
+        builder = StateGraph(AgentState).add_node("prepare", prepare)
+        builder.add_node("known", known).add_node("unknown", unknown).set_entry_point("prepare")
+        return builder.add_conditional_edges("prepare", route, ["known", "unknown"]).compile()
 
 
 @pytest.fixture
@@ -91,6 +115,23 @@ def test_a_background_run_outlasts_an_outage_in_which_its_graph_asks_the_store(
     assert done["status"] == "completed", done["error"]
     assert [item["content"][0]["text"] for item in done["output"]] == ["Found None."]
     assert recalling.began == {"prepare": 1, "recall": 2}
+
+
+def test_a_background_run_outlasts_an_outage_in_which_a_router_asks_the_store(
+    own_postgres: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recalling = Recalling()
+    database = {"store": own_postgres.url, "store_schema": "routes"}
+    with served(tmp_path, recalling.routed(), **database) as client:
+        address = begun(client, recalling)
+        own_postgres.stop()
+        recalling.may_ask = True
+        until(lambda: "waits for the store" in caplog.text)
+        own_postgres.start()
+        done = ended(client, address)
+    assert done["status"] == "completed", done["error"]
+    assert [item["content"][0]["text"] for item in done["output"]] == ["Unknown."]
+    assert recalling.began["recall"] >= 2
 
 
 def test_a_background_run_fails_whose_graph_asks_for_what_the_store_never_answers(

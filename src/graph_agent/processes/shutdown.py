@@ -25,6 +25,10 @@ STOP_SECONDS = 13.5
 """The longest time from SIGTERM to the end, unless something `takes_longer`. Databricks Apps kills the process after
 15 s."""
 
+TRACES_SECONDS = 65.0
+"""How much longer it may take while a new local file is made for traces. MLflow's imports and the tables of that file
+take seconds of CPU, and more on a busy machine. Databricks Apps has no such file."""
+
 LAST_WORDS_SECONDS = 0.5
 
 INTERRUPTED = 130
@@ -47,12 +51,13 @@ def watch_signals() -> None:
     threading.Thread(target=_watch, args=(receiver,), name="stopping", daemon=True).start()
 
 
-def takes_longer(seconds: float) -> None:
-    """Let an orderly end after SIGTERM take at least so long from now, because it is known what it waits for.
+def takes_longer(seconds: float, *, what: str) -> None:
+    """Let an orderly end after SIGTERM take at least so long from now, because it is known what it waits for. The log
+    names `what`, such as "a new file", if the time is not enough.
 
     A second Ctrl-C ends the process all the same. Do not call it on Databricks Apps, which kills the process.
     """
-    _longer.append(time.monotonic() + seconds)
+    _longer.append((time.monotonic() + seconds, what))
 
 
 def exit_now(status: int) -> NoReturn:
@@ -68,43 +73,47 @@ def exit_now(status: int) -> NoReturn:
 
 _watching: list[socket.socket] = []
 
-_longer: list[float] = []
-"""Until when an orderly end may take, in terms of `time.monotonic()`."""
+_longer: list[tuple[float, str]] = []
+"""Until when an orderly end may take, in terms of `time.monotonic()`, and for what."""
+
+BLOCKED = "something blocked the shutdown, such as a node that never returns"
+"""Why a process is ended that nothing gave more time."""
 
 
 def _watch(receiver: socket.socket) -> None:
-    interrupts, ends = 0, float("inf")
-    status = INTERRUPTED
+    interrupts, began, ends = 0, 0.0, float("inf")
+    status, reason = INTERRUPTED, BLOCKED
     while True:
         # Not below 0.001: a timeout of 0 would make the socket non-blocking.
         receiver.settimeout(None if ends == float("inf") else max(ends - time.monotonic(), 0.001))
         try:
             numbers = receiver.recv(64)
         except TimeoutError:
-            if status == INTERRUPTED or max(_longer, default=0.0) <= time.monotonic():
-                _end(status)
-            ends = max(_longer)
+            longest, what = max(_longer, default=(0.0, ""))
+            now = time.monotonic()
+            if status == INTERRUPTED or longest <= now:
+                _end(status, f"ended after {now - began:.1f} s: {reason}")
+            ends, reason = longest, f"{what} took too long"
             continue
         interrupts += numbers.count(signal.SIGINT)
         now = time.monotonic()
         if interrupts >= 2 and now + SECOND_INTERRUPT_SECONDS < ends:
             ends, status = now + SECOND_INTERRUPT_SECONDS, INTERRUPTED
         elif signal.SIGTERM in numbers and ends == float("inf"):
-            ends, status = now + STOP_SECONDS, 128 + signal.SIGTERM
+            began, ends, status = now, now + STOP_SECONDS, 128 + signal.SIGTERM
 
 
-def _end(status: int) -> NoReturn:
-    # In a separate thread with a time limit: the thread that hangs may hold a lock of the log.
-    words = threading.Thread(target=_last_words, args=(status,), daemon=True)
-    words.start()
-    words.join(LAST_WORDS_SECONDS)
+def _end(status: int, words: str) -> NoReturn:
+    if status != INTERRUPTED:
+        # In a separate thread with a time limit: the thread that hangs may hold a lock of the log.
+        speaking = threading.Thread(target=_say, args=(words,), daemon=True)
+        speaking.start()
+        speaking.join(LAST_WORDS_SECONDS)
     kill_children()
     os._exit(status)
 
 
-def _last_words(status: int) -> None:
-    if status != INTERRUPTED:
-        message = "ended after %g s: something blocked the shutdown, such as a node that never returns"
-        logger.error(message, STOP_SECONDS)
-        for handler in logging.getLogger().handlers:
-            handler.flush()
+def _say(words: str) -> None:
+    logger.error("%s", words)
+    for handler in logging.getLogger().handlers:
+        handler.flush()

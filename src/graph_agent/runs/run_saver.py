@@ -48,7 +48,13 @@ USED = "graph_agent_used"
 STEPS = "steps"
 """In it, the super-steps of the graph."""
 
-UNFINISHED = frozenset({"__resume__", "__error__", "__error_source_node__"})
+ERROR = "__error__"
+"""The channel in which LangGraph notes that a task has failed."""
+
+HANDLED = "__error_source_node__"
+"""The channel in which it notes that the error handler of the task's node goes on."""
+
+UNFINISHED = frozenset({"__resume__", ERROR, HANDLED})
 """Channels in which LangGraph notes what happened to a task, other than that it ended or asked."""
 
 
@@ -468,7 +474,8 @@ class RunSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         if not self._is_root(config):
             return
-        self._written.came_further = self._written.came_further or is_of_a_node(task_id)
+        if is_of_a_node(task_id) and not any(channel == ERROR for channel, _ in writes):
+            self._written.came_further = True
         if self._channel is None:
             return
         below = config["configurable"]["checkpoint_id"]
@@ -478,11 +485,16 @@ class RunSaver(BaseCheckpointSaver[Any]):
 
 
 def _is_unfinished(writes: Sequence[tuple[str, Any]]) -> bool:
-    """Whether a task was resumed or has failed, and has neither ended nor asked again.
+    """Whether a task was resumed or has failed, and has neither ended nor asked again. Nor does an error handler go on.
 
     With the answer that it was resumed with, the next attempt would not ask, whatever is answered then.
+
+    A task may fail after its node has returned, in its router or in another writer. If what the node returned were
+    stored, the task would read as one that has ended, and the next attempt would not ask the router again. It is stored
+    if an error handler goes on: the step then ends with what both returned.
     """
-    return all(channel in UNFINISHED for channel, _ in writes)
+    channels = {channel for channel, _ in writes}
+    return channels <= UNFINISHED or (ERROR in channels and HANDLED not in channels)
 
 
 def _below(config: RunnableConfig) -> RunnableConfig:

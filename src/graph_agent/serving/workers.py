@@ -17,7 +17,7 @@ from typing import Protocol
 
 from graph_agent.processes.child import end_with_this_process
 from graph_agent.processes.end_with_parent import end_worker_with_parent
-from graph_agent.processes.shutdown import exit_now, watch_signals
+from graph_agent.processes.shutdown import STOP_SECONDS, TRACES_SECONDS, exit_now, takes_longer, watch_signals
 from graph_agent.serving.logs import configure_logging
 from graph_agent.settings import Settings
 
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 NOT_LOADED = 1
 """The exit status after a failed start, and of a worker whose graphs did not load. Another worker would fail too, so
 none is started in its place."""
+
+LAST_WORKER_SECONDS = 1.0
+"""How much longer than its workers the parent waits, so that each can still say why it took so long."""
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable in which prometheus-client expects the folder where several processes count together."""
@@ -122,9 +125,17 @@ class _Workers:
         return worker
 
     def _stop(self) -> None:
+        if not self._stopping and _has_local_traces(self._settings):
+            # Each worker ends itself in this time. A parent that ends earlier kills them, and their traces are lost.
+            takes_longer(STOP_SECONDS + TRACES_SECONDS + LAST_WORKER_SECONDS, what="the end of the workers")
         self._stopping = True
         for worker in self._workers.values():
             worker.terminate()
+
+
+def _has_local_traces(settings: Settings) -> bool:
+    uri = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return settings.tracing != "off" and (not uri or uri.startswith("sqlite:"))
 
 
 def _work(serve: Serve, settings: Settings, listening: socket.socket, metrics: Path, place: int) -> None:

@@ -11,7 +11,7 @@ from itertools import islice
 
 from graph_agent.app_context import AppContext
 from graph_agent.lazy import IMPORT_LOCK
-from graph_agent.processes.shutdown import takes_longer
+from graph_agent.processes.shutdown import TRACES_SECONDS, takes_longer
 from graph_agent.tracing.destinations import id_at
 from graph_agent.tracing.ratings import Rating
 from graph_agent.tracing.records import RunRecord
@@ -34,12 +34,11 @@ MOST_TRIES = 8
 RATING_SECONDS = 6.0
 """How long a rating waits for a store that is being opened."""
 
-OPENING_SECONDS = 60.0
-"""How much longer `close` waits for a local file that is being opened for the first time. MLflow's imports and the
-tables of a new file take seconds of CPU, and more on a busy machine. Databricks Apps has no such file."""
-
 CLOSING_SECONDS = 5.0
-"""What a process may then still take to close everything else."""
+"""What a process may still take to close everything else when it has waited `OPENING_SECONDS`."""
+
+OPENING_SECONDS = TRACES_SECONDS - CLOSING_SECONDS
+"""How much longer `close` waits for a local file that is being opened for the first time."""
 
 IMPORTING_SECONDS = 6.0
 """The same for a store whose imports are not over: those of another thread may be under way, and take seconds of CPU.
@@ -164,7 +163,7 @@ class TraceExporter:
         if not self.flush(timeout_seconds):
             if self._is_opening and (self._uri or "").startswith("sqlite:"):
                 # Otherwise the process would be ended before that, and the traces lost.
-                takes_longer(OPENING_SECONDS + CLOSING_SECONDS)
+                takes_longer(TRACES_SECONDS, what="a new local file for traces")
                 self.flush(OPENING_SECONDS)
             elif self._is_importing:
                 self.flush(IMPORTING_SECONDS)
