@@ -257,6 +257,11 @@ ANSWERED = {
 }
 
 
+def refused(message: str, status: int = 400) -> Response:
+    """The error of a model server, in OpenAI's form."""
+    return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status_code=status)
+
+
 async def upstream(reply: Response, received: list[Any]) -> list[dict[str, Any]]:
     async def complete(request: Request) -> Response:
         received.append((await request.json(), request.headers.get("authorization")))
@@ -323,7 +328,16 @@ async def test_an_upstream_server_gets_the_request_with_its_own_model() -> None:
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (PlainTextResponse("secret", status_code=401), "answered 401"),
+        (PlainTextResponse("secret", status_code=401), "answered 401: set GRAPH_AGENT_LOCAL_API_KEY"),
+        (PlainTextResponse("secret" * 10_000, status_code=500), "answered 500: check GRAPH_AGENT_LOCAL_MODEL"),
+        (
+            JSONResponse({"error": {"message": "model 'secret' not found"}}, status_code=404),
+            "LOCAL_MODEL_NAME to a model",
+        ),
+        (JSONResponse({"error": {"message": "secret: Loading model"}}, status_code=503), "busy or still loads"),
+        (refused("registry/library/secret does not support tools"), "gets no tools there: choose one"),
+        (refused('"auto" tool choice requires --enable-auto-tool-choice, secret'), "vLLM: --enable-auto-tool-choice"),
+        (refused("tools param requires --jinja flag, secret", 500), "llama.cpp: --jinja"),
         (PlainTextResponse('data: {"choices": []}\n\n'), "broke off"),
         (PlainTextResponse('data: {"error": "secret"}\n\n'), "failed while answering"),
         (PlainTextResponse("data: nonsense\n\n"), "failed while answering"),
@@ -331,6 +345,20 @@ async def test_an_upstream_server_gets_the_request_with_its_own_model() -> None:
 )
 async def test_an_upstream_failure_is_told_without_its_words(reply: Response, message: str) -> None:
     with pytest.raises(LocalModelFailed, match=message) as raised:
+        await upstream(reply, [])
+    assert "secret" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refused("This model's maximum context length is 4096 tokens. However, you requested 9000 secret tokens"),
+        refused("the request exceeds the available context size, secret", 500),
+        JSONResponse({"error": {"type": "exceed_context_size_error", "message": "secret"}}, status_code=400),
+    ],
+)
+async def test_a_prompt_that_an_upstream_server_finds_too_long_is_told_as_one_of_the_own_model(reply: Response) -> None:
+    with pytest.raises(PromptTooLong, match="send a shorter conversation") as raised:
         await upstream(reply, [])
     assert "secret" not in raised.value.message
 

@@ -1,12 +1,16 @@
 """Model servers that run on this machine are found, named with their settings, and never waited for."""
 
 import json
+import os
 import shlex
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,6 +173,22 @@ def test_the_doctor_names_each_server_with_its_settings(start: Start) -> None:
         f"vLLM runs on port {port} with big; to use it: GRAPH_AGENT_LOCAL_MODEL=http://127.0.0.1:{port}/v1 "
         "GRAPH_AGENT_LOCAL_MODEL_NAME=big"
     )
+
+
+def test_dev_says_how_to_use_a_model_server_that_has_the_port_of_the_service(start: Start, tmp_path: Path) -> None:
+    port = start({"/v1/models": listed("big")})
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"mine": "./mine.py:graph"}}')
+    ran = subprocess.run(
+        [sys.executable, "-m", "graph_agent", "dev", "--port", str(port)],
+        cwd=tmp_path,
+        env={**os.environ, "GRAPH_AGENT_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 1
+    assert f"vLLM runs on port {port} with big, and the service needs another port." in ran.stderr
+    assert f"GRAPH_AGENT_LOCAL_MODEL_NAME=big GRAPH_AGENT_PORT={port + 1} " in ran.stderr
 
 
 def test_the_usual_port_of_each_server_is_asked() -> None:

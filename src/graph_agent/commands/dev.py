@@ -10,11 +10,15 @@ from pathlib import Path
 
 from graph_agent.catalog.manifest import check_graph_name, read_manifest
 from graph_agent.commands.options import add_service_options, add_workspace_options, settings_from
-from graph_agent.local.model_servers import find_model_servers
-from graph_agent.local.ports import require_free_port, responds
+from graph_agent.errors import LocalWorkspaceError
+from graph_agent.local.model_servers import Place, find_model_servers
+from graph_agent.local.ports import answers, require_free_port, responds
 from graph_agent.local.workspace_process import LocalWorkspace, with_local_limits
 from graph_agent.processes.shutdown import exit_now
 from graph_agent.settings import Settings, as_environment
+
+NAMING_SECONDS = 2.0
+"""How long a server that has the port of the service may take to say what it is."""
 
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """For addresses that mean every address of the machine, the one to ask from the machine itself."""
@@ -51,7 +55,7 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
     specs = read_manifest(settings.config)
     if settings.default_graph is not None:
         check_graph_name(settings.default_graph, specs)
-    require_free_port(settings.port, "choose another one with --port or GRAPH_AGENT_PORT")
+    _require_own_port(settings.port)
     if not real_workspace:
         settings = with_local_limits(settings, os.environ)
         if not (os.environ.get("GRAPH_AGENT_LOCAL_MODEL") or settings.model):
@@ -72,6 +76,21 @@ def dev(settings: Settings, *, real_workspace: bool = False, quiet: bool = False
         workspace.wait()
         _greet(settings, quiet=quiet)
         return serve(settings, tracebacks=not quiet)
+
+
+def _require_own_port(port: int) -> None:
+    """Check that the port of the service is free. The usual one is also that of vLLM.
+
+    Raises:
+        LocalWorkspaceError: something listens there. If it is a model server, the message says how to use it.
+    """
+    place = Place("a model server", port)
+    for server in find_model_servers([place], seconds=NAMING_SECONDS) if answers(port) else ():
+        raise LocalWorkspaceError(
+            f"{server}, and the service needs another port. "
+            f"To use it: {server.settings} GRAPH_AGENT_PORT={port + 1} {_command()} dev"
+        )
+    require_free_port(port, "choose another one with --port or GRAPH_AGENT_PORT")
 
 
 def _name_model_servers() -> None:

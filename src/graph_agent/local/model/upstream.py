@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from graph_agent.errors import LocalModelFailed
+from graph_agent.errors import LocalModelFailed, PromptTooLong
 from graph_agent.local.model.chunks import Chunk, completion_as_chunks
 from graph_agent.sse_lines import data_of_line, read_lines_async
 
@@ -16,6 +16,22 @@ SILENCE_SECONDS = 600.0
 CONNECT_SECONDS = 5.0
 MOST_BODY_BYTES = 16 << 20
 """Size limit of an answer that is not a stream."""
+
+MOST_REASON = 8_192
+"""Bytes of a refusal in which its reason is looked for."""
+
+TOO_LONG = (
+    "context length",
+    "context_length",
+    "context size",
+    "context window",
+    "exceed_context",
+    "prompt is too long",
+)
+"""What llama.cpp, LM Studio, Ollama and vLLM say of a prompt that does not fit."""
+
+NO_TOOLS = ("does not support tools", "tool choice requires", "tool-call-parser", "tools param requires")
+"""What Ollama says of a model that knows no tools, and what llama.cpp and vLLM say if they were started without."""
 
 DONE = "[DONE]"
 BLANKS = b"\xef\xbb\xbf \t\r\n"
@@ -57,16 +73,14 @@ class UpstreamModel:
         Raises:
             LocalModelFailed: the server cannot be reached, refused the request, answered with something other than a
                 chat completion, or broke off.
+            PromptTooLong: the server says that the prompt does not fit.
         """
         # Usage is always requested: the service counts tokens, and a stream reports them only on request.
         wanted = {**body, "model": self._model, "stream": True, "stream_options": {"include_usage": True}}
         try:
             async with self._client.stream("POST", self._url, json=wanted) as answer:
                 if answer.status_code != httpx.codes.OK:
-                    raise LocalModelFailed(
-                        f"the model server answered {answer.status_code}: check GRAPH_AGENT_LOCAL_MODEL, "
-                        "GRAPH_AGENT_LOCAL_MODEL_NAME and GRAPH_AGENT_LOCAL_API_KEY"
-                    )
+                    raise _refusal(answer.status_code, await _beginning(answer.aiter_bytes()))
                 async for chunk in _chunks(answer.aiter_bytes()):
                     yield chunk
         except httpx.ConnectError as error:
@@ -75,6 +89,43 @@ class UpstreamModel:
             ) from error
         except httpx.HTTPError as error:
             raise LocalModelFailed("the model server broke off the answer") from error
+
+
+def _refusal(status: int, body: bytes) -> LocalModelFailed | PromptTooLong:
+    """What to change, by the status and by what the body speaks of. Its words are not shown: they may hold secrets."""
+    said = body.decode("utf-8", "replace").casefold()
+    answered = f"the model server answered {status}"
+    if status in (401, 403):
+        return LocalModelFailed(f"{answered}: set GRAPH_AGENT_LOCAL_API_KEY to a key that it accepts")
+    if status in (429, 503):
+        return LocalModelFailed(f"{answered}: it is busy or still loads its model; try again in a minute")
+    if any(one in said for one in TOO_LONG):
+        return PromptTooLong(
+            f"{answered}, because the prompt does not fit its window: send a shorter conversation, or start it with a "
+            "larger window"
+        )
+    if any(one in said for one in NO_TOOLS):
+        return LocalModelFailed(
+            f"{answered}, because this model gets no tools there: choose one that knows tools with "
+            "GRAPH_AGENT_LOCAL_MODEL_NAME, or start the server with tools (vLLM: --enable-auto-tool-choice and "
+            "--tool-call-parser; llama.cpp: --jinja)"
+        )
+    if status == httpx.codes.NOT_FOUND:
+        return LocalModelFailed(
+            f"{answered}: set GRAPH_AGENT_LOCAL_MODEL_NAME to a model that it has, and {BASE_URL_HINT}"
+        )
+    return LocalModelFailed(
+        f"{answered}: check GRAPH_AGENT_LOCAL_MODEL, GRAPH_AGENT_LOCAL_MODEL_NAME and the log of the server"
+    )
+
+
+async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
+    read = bytearray()
+    async for piece in pieces:
+        read += piece
+        if len(read) >= MOST_REASON:
+            break
+    return bytes(read[:MOST_REASON])
 
 
 async def _chunks(pieces: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
