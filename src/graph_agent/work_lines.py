@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from typing import Self, TextIO
 
 LINE_SECONDS = 10.0
@@ -54,13 +55,17 @@ class WorkLines:
                 self._write()
 
     def _write(self, more: str = "") -> None:
-        self._out.write(f"{self._line}{more}\n")
-        self._out.flush()
+        # The work goes on if nobody reads any more.
+        with suppress(OSError, ValueError):
+            self._out.write(f"{self._line}{more}\n")
+            self._out.flush()
         self._wrote_at, self._is_written = time.monotonic(), True
 
     def _write_on(self) -> None:
         while not self._ended.wait(max(self._wrote_at + self._every - time.monotonic(), 0.01)):
             with self._lock:
                 now = time.monotonic()
-                if self._line is not None and now - self._wrote_at >= self._every:
+                if self._line is None:
+                    self._wrote_at = now
+                elif now - self._wrote_at >= self._every:
                     self._write(f", after {now - self._began:.0f} s")

@@ -154,3 +154,13 @@ def test_a_compound_is_known_by_its_parts_and_a_short_word_in_a_long_one_is_chan
     assert words.related("ports", known=True) == []
     assert words.related("unknown", known=False) == []
     assert words.related("graph_agent_port", known=False) == []
+
+
+@pytest.mark.parametrize("query", ["bin", "man page", "dir", "DER"])
+def test_a_word_that_is_a_name_of_something_is_searched_although_german_has_it_too(query: str) -> None:
+    assert query_words(query) == query.lower().split()
+
+
+def test_a_run_of_arabic_letters_that_is_no_word_stays_as_it_is() -> None:
+    letters = "\u0627\u0644" * 5_000
+    assert query_words(letters) == [letters]

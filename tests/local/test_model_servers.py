@@ -186,7 +186,7 @@ def test_dev_says_how_to_use_a_model_server_that_has_the_port_of_the_service(sta
         text=True,
         timeout=120,
     )
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     assert f"vLLM runs on port {port} with big, and the service needs another port." in ran.stderr
     assert f"GRAPH_AGENT_LOCAL_MODEL_NAME=big GRAPH_AGENT_PORT={port + 1} " in ran.stderr
 

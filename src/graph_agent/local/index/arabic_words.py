@@ -12,6 +12,9 @@ import unicodedata
 LEAST_LETTERS = 3
 """Letters that stay of a word. Roots have three."""
 
+LONGEST = 40
+"""Letters of a word that may have a stem. A longer one is no word, and each ending of it would be a copy."""
+
 LETTERS = "\u0620-\u063f\u0641-\u064a\u066e-\u066f\u0671-\u06d3\u06d5\u06ee-\u06ef\u06fa-\u06fc\u06ff\u0750-\u077f"
 WORD = re.compile(f"[{LETTERS}]+")
 
@@ -68,6 +71,8 @@ def stem(word: str) -> str:
 
     Again and again, so that a word is the same however much is attached to it.
     """
+    if len(word) > LONGEST:
+        return word
     before = ""
     while word != before:
         before = word

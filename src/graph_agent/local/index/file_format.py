@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS other_languages (
 """The second vectors.
 
 In a table of their own, because not every passage has one: those that were indexed by an older program, or without the
-second model, get theirs at the next indexing. An older program can use the file too, and does not see the table.
+second model, get theirs at the next indexing.
 """
 
 

@@ -36,6 +36,12 @@ KNOWN = re.compile(f"[{HAN}{HIRAGANA}{KATAKANA}{HANGUL}\u0400-\u04ff\u0600-\u06f
 
 WORD = re.compile(r"\w+")
 
+MOST_LOOKED_AT = 600
+"""Characters of a query that say which language it has. The first model's tokenizer cuts no more than 256 pieces."""
+
+MOST_EMBEDDED = 2_000
+"""Characters of a text that are embedded. The time and memory of the model grow with them."""
+
 SmallVectors = NDArray[np.int8]
 
 
@@ -70,6 +76,7 @@ class MultilingualEmbedder:
 
     def share(self, query: str) -> float:
         """0 for a query in English or in letters of a language that the model does not know, 1 for another language."""
+        query = query[:MOST_LOOKED_AT]
         if latin_share(query) < 0.5:
             letters = [letter for letter in query if letter.isalpha()]
             return float(len(KNOWN.findall(query)) >= len(letters) / 2)
@@ -81,23 +88,21 @@ class MultilingualEmbedder:
         return min(max((pieces - ENGLISH_PIECES) / (FOREIGN_PIECES - ENGLISH_PIECES), 0.0), 1.0)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One unit vector for each text, in order. Raises `LocalModelFailed` if the file cannot be loaded."""
+        """One unit vector for the beginning of each text, in order. Raises `LocalModelFailed` if the file cannot be
+        loaded."""
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
         session = self._loaded()
         # Never in batches, for the same reason as of the first model.
-        return np.stack([unit(session.run(None, {session.get_inputs()[0].name: [text]})[0][0]) for text in texts])
+        name = session.get_inputs()[0].name
+        return np.stack([unit(session.run(None, {name: [text[:MOST_EMBEDDED]]})[0][0]) for text in texts])
 
     def _loaded(self) -> onnxruntime.InferenceSession:
         with self._lock:
             if self._session is None:
                 try:
-                    # Only here: English alone needs neither the package nor the memory.
-                    from onnxruntime_extensions import get_library_path
-
-                    options = session_options(self._threads)
-                    options.register_custom_ops_library(get_library_path())
-                    self._session = onnxruntime.InferenceSession(self._model, options)
+                    # Only here: English alone needs no memory for it.
+                    self._session = onnxruntime.InferenceSession(self._model, _options(self._threads))
                 # onnxruntime raises plain `Exception` for a damaged file.
                 except Exception as error:
                     raise LocalModelFailed(
@@ -110,6 +115,24 @@ class MultilingualEmbedder:
 def is_installed() -> bool:
     """Whether the package that the model needs is installed. It has no wheels for the newest Pythons."""
     return find_spec("onnxruntime_extensions") is not None
+
+
+def is_usable() -> bool:
+    """Whether the package that the model needs can be loaded here. It has native code, which may fit another system."""
+    try:
+        _options(1)
+    except Exception:  # noqa: BLE001 - the dynamic linker has errors of its own, and onnxruntime raises plain ones
+        return False
+    return True
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    # Late: an index that is only searched in English needs it as seldom as the model.
+    from onnxruntime_extensions import get_library_path
+
+    options = session_options(threads)
+    options.register_custom_ops_library(get_library_path())
+    return options
 
 
 def small(vectors: Vectors) -> SmallVectors:

@@ -34,16 +34,18 @@ FUNCTION_WORDS = """
     was we were what when where which while who whom whose why will with would you your
 """
 GERMAN_FUNCTION_WORDS = """
-    aber als auch auf aus bei beim bin damit dann das dass dem den denn der des dich dies diese diesem diesen dieser
-    dieses dir doch du durch ein eine einem einen einer eines er etwas für gibt habe haben hat hatte ich ihm ihn ihr
-    ihre im ist jede jedem jeden jeder jedes kann kannst können könnte man mein meine meinem meinen meiner mich mir
+    aber als auch auf aus bei beim damit dann das dass dem denn der dich dies diese diesem diesen dieser
+    dieses doch du durch ein eine einem einen einer eines er etwas für gibt habe haben hatte ich ihm ihn ihr
+    ihre im ist jede jedem jeden jeder jedes kann kannst können könnte mein meine meinem meinen meiner mich mir
     muss müssen nach nicht noch nur ob oder ohne sein seine sich sie sind soll sollte über um und uns unser unsere vom
     von vor wann warum weil welche welchem welchen welcher welches wem wen wenn wer werde werden wie wieder wieso wird
     wo wofür womit wurde wäre zu zum zur zwischen
 """
-"""Without those that mean something in English, such as `die` and `mit`, which queries in English need."""
+"""Without those that mean something in English or to a machine, such as `die`, `mit`, `bin` and `dir`, which queries in
+English need."""
 
-STOP_WORDS = frozenset([*FUNCTION_WORDS.split(), *GERMAN_FUNCTION_WORDS.split()])
+ENGLISH_STOP_WORDS = frozenset(FUNCTION_WORDS.split())
+STOP_WORDS = ENGLISH_STOP_WORDS.union(GERMAN_FUNCTION_WORDS.split())
 
 ASKING = re.compile(
     "(?:は|が|を|に|の|で|と|も|へ)?(?:何ですか|なんですか|でしょうか|ありますか|ですか|ますか|ましたか|どのように|どうやって|どうすれば|"
@@ -58,15 +60,20 @@ def searchable(text: str) -> str:
 
 
 def query_words(query: str) -> list[str]:
-    """The words of a query without stop words, each once, in order."""
+    """The words of a query without stop words, each once, in order. One that consists of German ones keeps them: it may
+    be the name of something, such as the format DER."""
+    return _query_words(query, STOP_WORDS) or _query_words(query, ENGLISH_STOP_WORDS)
+
+
+def _query_words(query: str, stop_words: frozenset[str]) -> list[str]:
     words: list[str] = []
     rest = 0
     text = ASKING.sub(" ", plain(query).lower())
     for run in RUN.finditer(text):
-        words += spaced_words(text[rest : run.start()])
+        words += spaced_words(text[rest : run.start()], stop_words)
         words += grams(run, whole=False)
         rest = run.end()
-    words += spaced_words(text[rest:])
+    words += spaced_words(text[rest:], stop_words)
     return list(dict.fromkeys(words))
 
 
@@ -84,8 +91,8 @@ def plain(text: str) -> str:
     return arabic_words.plainer(unicodedata.normalize("NFKC", INVISIBLE.sub("", text)))
 
 
-def spaced_words(text: str) -> list[str]:
-    words = [word for word in WORD.findall(text) if word not in STOP_WORDS and word not in arabic_words.STOP_WORDS]
+def spaced_words(text: str, stop_words: frozenset[str]) -> list[str]:
+    words = [word for word in WORD.findall(text) if word not in stop_words and word not in arabic_words.STOP_WORDS]
     return [arabic_words.stemmed(word) for word in words]
 
 
