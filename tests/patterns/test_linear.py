@@ -64,8 +64,8 @@ def patterns() -> dict[str, re.Pattern[Any]]:
             yield from ((f".{name}", one) for name, one in vars(value).items())
         elif dataclasses.is_dataclass(value) and ours(type(value)):
             yield from ((f".{field.name}", getattr(value, field.name, None)) for field in dataclasses.fields(value))
-        elif callable(value) and hasattr(value, "__defaults__"):
-            yield from ((f".default{index}", one) for index, one in enumerate(value.__defaults__ or ()))
+        elif isinstance(defaults := getattr(value, "__defaults__", None), tuple):
+            yield from ((f".default{index}", one) for index, one in enumerate(defaults))
 
     for module in modules():
         for name, value in list(vars(module).items()):

@@ -38,6 +38,8 @@ async def no_checkpoints(connection: Connection, thread: str) -> int:
 class Watched:
     """A database that records the statements of its transactions."""
 
+    for_update = SqliteDatabase.for_update
+
     def __init__(self) -> None:
         self._database = SqliteDatabase(None)
         self.transactions: list[list[str]] = []
