@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 from tests.serving.conftest import GRAPHS
 from tests.standin.server import stand_in
@@ -179,6 +179,28 @@ def test_a_port_that_something_else_holds_is_to_be_freed(told: Told, variable: s
             f"FIX  port {port} is in use by process {pid}, `{Path(sys.executable).name}`",
             f"     -> stop the program that uses it, or set {variable}",
         ]
+
+
+@pytest.mark.parametrize("variable", ["GRAPH_AGENT_PORT", "GRAPH_AGENT_WORKSPACE_PORT"])
+def test_a_program_that_sends_without_an_end_holds_nobody_up_and_gets_no_token(
+    told: Told, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "the token")
+    given: list[str | None] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.1)
+
+    async def answer(request: Request) -> StreamingResponse:
+        given.append(request.headers.get("authorization"))
+        return StreamingResponse(endless())
+
+    with on_loopback(Starlette(routes=[Route("/{path:path}", answer)])) as url:
+        [what, _] = told(variable, port_of(url))
+    assert what.startswith(f"FIX  port {port_of(url)} is in use")
+    assert set(given) == {None}
 
 
 @pytest.mark.parametrize("variable", ["GRAPH_AGENT_PORT", "GRAPH_AGENT_WORKSPACE_PORT"])

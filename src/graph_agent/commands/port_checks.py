@@ -1,7 +1,9 @@
 """The checks of `graph-agent doctor` of the two ports: who has them, and whether that is in the way."""
 
+import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -20,8 +22,17 @@ from graph_agent.settings import Settings
 ANSWER_SECONDS = 2.0
 """How long a server on this machine may take to identify itself."""
 
+MOST_BYTES = 1 << 20
+"""Bytes of an answer. A program of another kind may send without an end."""
+
+MOST_NAMED = 10
+"""Foreign graphs that are named."""
+
 MOST_LETTERS = 120
 """Characters of a foreign name that are shown."""
+
+HEALTHY = {"status": "healthy"}
+"""What a graph-agent service answers at `/health`."""
 
 SERVICE, WORKSPACE = "a graph-agent service", "a local workspace of graph-agent"
 
@@ -71,10 +82,15 @@ def _service(settings: Settings) -> _Port:
     name, port = "GRAPH_AGENT_PORT", settings.port
     if _is_free(port):
         return _Port(Check(True, f"port {port} is free"))
-    token, holder = settings.bearer_token, port_holder(port)
+    holder = port_holder(port)
+    # First, and without the token, which another program must not get.
+    health = _asked(port, "/health")
+    if isinstance(health, _NoAnswer) or health.body != HEALTHY:
+        return _taken(name, port, health if isinstance(health, _NoAnswer) else _NoAnswer.OTHER, holder)
+    token = settings.bearer_token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     ready = _asked(port, "/ready", headers)
-    if ready is _NoAnswer.SILENT and _is_alive(port):
+    if ready is _NoAnswer.SILENT:
         # It asks its store and its workspace, which may take longer.
         what = f"port {port}: {SERVICE} runs there, and does not say within {ANSWER_SECONDS:g} s whether it is ready"
         return _Port(Check(True, f"{what}; see its log{_started(settings, holder)}"), True)
@@ -89,9 +105,10 @@ def _service(settings: Settings) -> _Port:
         return _taken(name, port, _NoAnswer.OTHER, holder)
     listed, served = _listed(settings), _served(port, headers) if status == "ready" else ()
     if listed and served and not set(listed) & set(served):
+        named = ", ".join([*served[:MOST_NAMED], *(["…"] if len(served) > MOST_NAMED else [])])
         what = (
             f"port {port}: {SERVICE} of another project runs there{_started(settings, holder)}: its graphs are "
-            f"{', '.join(served)}, and {settings.config} lists {', '.join(listed)}"
+            f"{named}, and {settings.config} lists {', '.join(listed)}"
         )
         return _Port(Check(False, what, f"{_stopping(SERVICE, holder)}, or set {name} here"))
     words = "is ready" if status == "ready" else "is not ready yet; see its log"
@@ -165,11 +182,6 @@ def _served(port: int, headers: Mapping[str, str]) -> Sequence[str]:
     return [one_line(name)[:MOST_LETTERS] for name in names if isinstance(name, str)]
 
 
-def _is_alive(port: int) -> bool:
-    health = _asked(port, "/health")
-    return not isinstance(health, _NoAnswer) and health.body == {"status": "healthy"}
-
-
 def _refuses_token(answer: _Answer) -> bool:
     error = answer.body.get("error")
     is_typed = isinstance(error, dict) and error.get("code") == Unauthenticated.code
@@ -191,11 +203,23 @@ def _asked(port: int, path: str, headers: Mapping[str, str] = MappingProxyType({
     """What a server on this machine answers, if that is a JSON object."""
     try:
         # `trust_env=False` ignores the environment's proxy, which cannot reach this machine's loopback address.
-        with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS, headers=dict(headers)) as client:
-            answer = client.get(f"http://127.0.0.1:{port}{path}")
-            body = answer.json()
+        with (
+            httpx.Client(trust_env=False, timeout=ANSWER_SECONDS, headers=dict(headers)) as client,
+            client.stream("GET", f"http://127.0.0.1:{port}{path}") as answer,
+        ):
+            body = json.loads(_whole(answer))
     except httpx.TimeoutException:
         return _NoAnswer.SILENT
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, ValueError, RecursionError):
         return _NoAnswer.OTHER
     return _Answer(answer.status_code, body) if isinstance(body, dict) else _NoAnswer.OTHER
+
+
+def _whole(answer: httpx.Response) -> bytes:
+    """The body. Raises `ValueError` if it has no end: httpx's limit of time is for each read."""
+    body, ends = bytearray(), time.monotonic() + ANSWER_SECONDS
+    for piece in answer.iter_bytes():
+        body += piece
+        if len(body) > MOST_BYTES or time.monotonic() > ends:
+            raise ValueError("the answer is too long for a service")
+    return bytes(body)
