@@ -73,8 +73,12 @@ class Machine:
 
     def __init__(self, store: Any, *schedules: Schedule, now: float, **limits: Any) -> None:
         async def opened() -> Any:
+            await self.answers.wait()
             return store
 
+        self.answers = asyncio.Event()
+        """The store answers."""
+        self.answers.set()
         self.now = now
         self.nodes = Nodes()
         self.store = store
@@ -326,6 +330,19 @@ async def test_it_looks_by_itself_until_it_is_closed(store: Any) -> None:
     machine.now = SEVEN + 60
     await asyncio.sleep(0.1)
     assert len(await begun(store)) == 1
+
+
+async def test_a_time_that_comes_while_the_store_is_asked_is_not_left_to_the_next_look(store: Any) -> None:
+    machine = Machine(store, now=SEVEN - 1)
+    machine.answers.clear()
+    looking = asyncio.create_task(machine.look(SEVEN - 1))
+    await asyncio.sleep(0.01)
+    machine.now = SEVEN
+    machine.answers.set()
+    assert await looking == 0
+    await machine.look(SEVEN)
+    assert len(await begun(store)) == 1
+    await machine.aclose()
 
 
 async def test_the_data_of_the_owner_can_be_deleted_and_the_schedule_goes_on(store: Any) -> None:

@@ -117,10 +117,10 @@ def test_a_service_with_the_same_graphs_says_where_it_was_started(
 def test_a_service_that_expects_another_token_says_so(
     serve: Callable[..., Any], told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "this one")
-    with serve(bearer_token="another one") as service:
+    monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "quince-4711")
+    with serve(bearer_token="medlar-4712") as service:
         [what, fix] = told("GRAPH_AGENT_PORT", port_of(service.url))
-        monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "another one")
+        monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "medlar-4712")
         [right] = told("GRAPH_AGENT_PORT", port_of(service.url))
     assert what.startswith("FIX  ")
     assert what.endswith(": a graph-agent service runs there, and expects another bearer token")
@@ -185,7 +185,7 @@ def test_a_port_that_something_else_holds_is_to_be_freed(told: Told, variable: s
 def test_a_program_that_sends_without_an_end_holds_nobody_up_and_gets_no_token(
     told: Told, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "the token")
+    monkeypatch.setenv("GRAPH_AGENT_BEARER_TOKEN", "sorb-4713")
     given: list[str | None] = []
 
     async def endless() -> AsyncIterator[bytes]:

@@ -93,8 +93,9 @@ class Scheduler:
 
     async def _looked_at(self, schedule: Schedule) -> float:
         """Begin the run of a schedule if it is due. Returns the seconds until it must be looked at again."""
+        looked = self._clock()
         try:
-            if not await self._deal_with(schedule):
+            if not await self._deal_with(schedule, looked):
                 return self._retry_seconds
         except ServiceStopping:
             # Another process begins it, or the next one.
@@ -103,13 +104,12 @@ class Scheduler:
             why = error.code if isinstance(error, AgentError) else describe_error(error)
             logger.error("schedule %s could not be looked at: %s", schedule.name, why)
             return self._retry_seconds
-        now = self._clock()
-        soonest = schedule.cron.after(now)
-        return LONGEST_SLEEP if soonest is None else max(soonest - now, 0.0)
+        # After the look, and not after now: a time that has come while the store answered must not wait for the next.
+        soonest = schedule.cron.after(looked)
+        return LONGEST_SLEEP if soonest is None else max(soonest - self._clock(), 0.0)
 
-    async def _deal_with(self, schedule: Schedule) -> bool:
+    async def _deal_with(self, schedule: Schedule, now: float) -> bool:
         """Begin the run of a schedule if it is due. Returns whether that is settled."""
-        now = self._clock()
         due, known = schedule.cron.latest(now), self._handled.get(schedule.name)
         if due is None or (known is not None and due <= known):
             return True
