@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,3 +70,11 @@ def serve() -> Callable[[ASGIApp], AbstractContextManager[str]]:
 def serve_here() -> Callable[[ASGIApp], AbstractAsyncContextManager[str]]:
     """`async with serve_here(app) as url:` runs the app in the event loop of the test."""
     return served_here
+
+
+def folder_of(folder: Path, documents: Mapping[str, str]) -> Path:
+    """A new folder with these documents: file name -> text."""
+    folder.mkdir()
+    for name, text in documents.items():
+        (folder / name).write_text(text)
+    return folder

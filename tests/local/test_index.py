@@ -8,6 +8,7 @@ import numpy as np
 import pypdf
 import pytest
 from numpy.typing import NDArray
+from tests.local.conftest import folder_of
 from tests.local.reading import damage, page_with, written
 
 from graph_agent.errors import IndexUnavailable, InvalidRequest
@@ -33,11 +34,7 @@ class RecordingEmbedder(Protocol):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    for name, text in DOCUMENTS.items():
-        (docs / name).write_text(text)
-    return docs
+    return folder_of(tmp_path / "docs", DOCUMENTS)
 
 
 @pytest.fixture

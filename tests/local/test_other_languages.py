@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.local.conftest import HashingEmbedder
+from tests.local.conftest import HashingEmbedder, folder_of
 
 from graph_agent.errors import LocalModelFailed
 from graph_agent.local import preparation
@@ -48,11 +48,7 @@ class Dictionary:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    for name, text in PASSAGES.items():
-        (docs / name).write_text(text)
-    return docs
+    return folder_of(tmp_path / "docs", PASSAGES)
 
 
 def found(index: Index, question: str) -> list[str]:

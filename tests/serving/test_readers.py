@@ -136,17 +136,23 @@ async def test_a_request_for_the_headers_of_a_stream_gets_no_body() -> None:
     assert answer.partition("\r\n\r\n")[2] == ""
 
 
-async def test_what_comes_at_the_same_time_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write to a socket takes longer than most of what the service does for an event."""
+def recorded_writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What our server writes to its sockets from now on, in order."""
     writes: list[bytes] = []
 
-    class Counting(Connection):
+    class Recording(Connection):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             writing = transport.write
             monkeypatch.setattr(transport, "write", lambda data: (writes.append(data), writing(data)))
             super().connection_made(transport)
 
-    monkeypatch.setattr(f"{__name__}.HTTP", partial(Counting, **OURS.keywords))
+    monkeypatch.setattr(f"{__name__}.HTTP", partial(Recording, **OURS.keywords))
+    return writes
+
+
+async def test_what_comes_at_the_same_time_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write to a socket takes longer than most of what the service does for an event."""
+    writes = recorded_writes(monkeypatch)
     with anyio.fail_after(40):
         async with speaking_word_by_word(3) as (run, client):
             whole = await client.get(f"/{run.id}")
@@ -165,15 +171,7 @@ async def test_the_end_of_a_long_answer_is_written_in_pieces_that_wait_for_a_slo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is joined is short. Otherwise megabytes would wait in memory for a client that reads a few bytes."""
-    writes: list[int] = []
-
-    class Counting(Connection):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            writing = transport.write
-            monkeypatch.setattr(transport, "write", lambda data: (writes.append(len(data)), writing(data)))
-            super().connection_made(transport)
-
-    monkeypatch.setattr(f"{__name__}.HTTP", partial(Counting, **OURS.keywords))
+    writes = recorded_writes(monkeypatch)
     runs = some_runs(grace_seconds=30)
     with anyio.fail_after(40):
         run = await runs.start(a_request(), RunScope(), graphs=OneGraph(chain(speaking(says(["x" * 2_000_000])))))
@@ -182,7 +180,7 @@ async def test_the_end_of_a_long_answer_is_written_in_pieces_that_wait_for_a_slo
             writes.clear()
             late = await client.get(f"/{run.id}")
     assert len(late.content) > 4_000_000
-    assert max(writes) < 100_000
+    assert max(map(len, writes)) < 100_000
 
 
 class Pause:

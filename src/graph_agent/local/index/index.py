@@ -16,7 +16,7 @@ from graph_agent.local.index.embedder import Embedder, Vector, unit
 from graph_agent.local.index.filters import where
 from graph_agent.local.index.other_languages import OtherLanguages, scaled_cosines
 from graph_agent.local.index.relevance import Scores, best, cosines, coverage, mixed, with_neighbors
-from graph_agent.local.index.store import Embeddings, IndexStore, SecondVectors
+from graph_agent.local.index.store import Embeddings, IndexStore
 from graph_agent.local.index.synchronization import IndexReport, OnProgress, Paths, Progress, Synchronization
 from graph_agent.local.index.words import latin_share, query_words
 
@@ -151,7 +151,7 @@ class Index:
         if embedded is None:
             return self._by_words(embeddings, words)
         meaning = MEANING * max(latin_share(text), LEAST)
-        second = None if foreign is None or self._languages is None else self._second(self._languages)
+        second = None if foreign is None else self._store.second_vectors(len(foreign[1]))
         if foreign is None or second is None:
             by_meaning = cosines(embeddings.vectors, embedded)
         else:
@@ -165,15 +165,11 @@ class Index:
             return by_meaning
         return mixed(by_meaning, self._by_words(embeddings, words), meaning=meaning)
 
-    def _second(self, languages: OtherLanguages) -> SecondVectors | None:
-        return self._store.second_vectors(languages.dimension)
-
     def _foreign(self, text: str) -> tuple[float, Vector] | None:
         """How far a query is for the second model, and its vector. None if it is not, or if there is no such model."""
-        share = self._languages.share(text) if self._languages else 0.0
-        if not share or self._languages is None:
-            return None
-        return share, self._languages.embed([text])[0]
+        languages = self._languages
+        share = 0.0 if languages is None else languages.share(text)
+        return None if languages is None or not share else (share, languages.embed([text])[0])
 
     def _by_words(self, embeddings: Embeddings, words: Sequence[str]) -> Scores:
         vocabulary = self._store.vocabulary()
