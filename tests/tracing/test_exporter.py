@@ -168,6 +168,33 @@ def test_a_store_whose_imports_wait_for_others_gets_more_time_at_the_end(hanging
     assert not closing.is_alive()
 
 
+def test_a_store_gets_more_time_at_the_end_for_its_first_trace_and_for_no_other() -> None:
+    """Imports of the workspace's store happen when it writes its first trace."""
+    store = MemoryStore()
+    exporter = exporter_to(store)
+    store.gate.clear()
+    exporter.submit(finished_run("first"))
+    assert store.entered.wait(20)
+    closing = threading.Thread(target=exporter.close, args=(0.01,))
+    closing.start()
+    closing.join(0.5)
+    assert closing.is_alive()
+    store.gate.set()
+    closing.join(20)
+    assert (store.batches, exporter.lost) == ([["first"]], 0)
+
+    exporter = exporter_to(store)
+    exporter.submit(finished_run("second"))
+    assert exporter.flush(20)
+    store.gate.clear()
+    store.entered.clear()
+    exporter.submit(finished_run("third"))
+    assert store.entered.wait(20)
+    exporter.close(0.01)
+    store.gate.set()
+    assert exporter.lost == 1
+
+
 def test_a_stranger_s_exception_message_stays_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     def opener() -> MemoryStore:
         raise OSError("password=hunter2")

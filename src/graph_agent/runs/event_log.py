@@ -29,7 +29,7 @@ terminal event. Arguments of a call have no part, so they are repeated three tim
 PER_ENTRY = 150
 """The bytes of memory of an entry besides its JSON."""
 
-PACKED = 64
+PACKED = 32
 """How many entries that readers see are packed at a time."""
 
 TEXT = "response.content_part.added"

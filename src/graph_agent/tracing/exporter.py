@@ -40,9 +40,9 @@ CLOSING_SECONDS = 5.0
 OPENING_SECONDS = TRACES_SECONDS - CLOSING_SECONDS
 """How much longer `close` waits for a local file that is being opened for the first time."""
 
-IMPORTING_SECONDS = 6.0
-"""The same for a store whose imports are not over: those of another thread may be under way, and take seconds of CPU.
-A process that is stopped right after its first answer is among the few that wait for it."""
+FIRST_TRACE_SECONDS = 6.0
+"""The same for another store that has not taken its first trace. Its imports, also those of the first trace, take
+seconds of CPU. A process that is stopped right after its first answer is among the few that wait for them."""
 
 LIGHT = ("http://", "https://")
 """Prefixes of stores that need no MLflow before a trace is written. That of the workspace does not either."""
@@ -78,7 +78,7 @@ class TraceExporter:
         self._experiment = experiment
         self._size = queue_size
         self._open = opener or self._open_store
-        self._is_opening = self._is_importing = False
+        self._is_opening = False
         self._is_wanted = opener is not None or self._uri == "databricks" or (self._uri or "").startswith(LIGHT)
         self._version: Mapping[str, str] = {}
         self._location: str | None = None
@@ -157,16 +157,16 @@ class TraceExporter:
     def close(self, timeout_seconds: float) -> None:
         """Deliver the queued runs within the time. The rest is dropped, counted and logged once.
 
-        A local file that is being opened for the first time gets `OPENING_SECONDS` more, and another store whose
-        imports are not over `IMPORTING_SECONDS`.
+        A local file that is being opened for the first time gets `OPENING_SECONDS` more, and another store that
+        has not taken its first trace `FIRST_TRACE_SECONDS`.
         """
         if not self.flush(timeout_seconds):
             if self._is_opening and (self._uri or "").startswith("sqlite:"):
                 # Otherwise the process would be ended before that, and the traces lost.
                 takes_longer(TRACES_SECONDS, what="a new local file for traces")
                 self.flush(OPENING_SECONDS)
-            elif self._is_importing:
-                self.flush(IMPORTING_SECONDS)
+            elif self._is_opening:
+                self.flush(FIRST_TRACE_SECONDS)
         with self._changed:
             if self._closed:
                 return
@@ -203,7 +203,6 @@ class TraceExporter:
             self._changed.notify_all()
         while batch := self._next_batch():
             self._deliver(store, batch)
-            self._is_opening = False
         self._store = None
         store.close()
 
@@ -220,14 +219,10 @@ class TraceExporter:
         return None
 
     def _open_store(self) -> TraceStore:
-        self._is_importing = True
-        try:
-            # Late: imports protobuf and perhaps MLflow, which only this thread needs.
-            with IMPORT_LOCK:
-                from graph_agent.tracing.stores import open_store
-                from graph_agent.tracing.version import model_of, version_of
-        finally:
-            self._is_importing = False
+        # Late: imports protobuf and perhaps MLflow, which only this thread needs.
+        with IMPORT_LOCK:
+            from graph_agent.tracing.stores import open_store
+            from graph_agent.tracing.version import model_of, version_of
 
         self._version = version_of(self._environ) | model_of(self._environ)
         return open_store(self._uri, experiment=self._experiment, environ=self._environ)
@@ -247,7 +242,7 @@ class TraceExporter:
     def _deliver(self, store: TraceStore, batch: Sequence[RunRecord]) -> None:
         for pause in islice(_pauses(), MOST_TRIES):
             try:
-                store.write(batch)
+                self._write(store, batch)
             except StoreUnavailable as error:
                 self._warn(f"{self._name} does not accept traces", error)
                 self._pause(pause)
@@ -262,6 +257,13 @@ class TraceExporter:
             if self._closed:
                 return
         self._settled_now(len(batch), lost=True)
+
+    def _write(self, store: TraceStore, batch: Sequence[RunRecord]) -> None:
+        try:
+            store.write(batch)
+        finally:
+            # The store has answered, so its imports are over.
+            self._is_opening = False
 
     def _refused(self, store: TraceStore, batch: Sequence[RunRecord], error: Exception) -> None:
         """Try each trace of a refused batch alone, so that one bad trace does not lose the others."""
