@@ -33,7 +33,8 @@ class Dictionary:
 
     dimension = HashingEmbedder.dimension
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "dictionary") -> None:
+        self.name = name
         self.embedded: list[str] = []
 
     def share(self, query: str) -> float:
@@ -94,6 +95,19 @@ def test_an_index_made_without_a_second_model_gains_its_vectors_and_reads_no_doc
         assert found(index, "Wie viel Urlaub?") == ["docs/holidays.md"]
     assert set(embedder.embedded) == {"Wie viel Urlaub?"}
     assert [(at.uri, at.passages) for at in seen if at.passages] == [("for other languages", 3)]
+
+
+def test_vectors_of_another_second_model_are_neither_searched_nor_kept(
+    folder: Path, tmp_path: Path, embedder: HashingEmbedder
+) -> None:
+    with Index.open(tmp_path / "index.db", embedder, languages=Dictionary()) as index:
+        index.sync([folder])
+    newer = Dictionary("dictionary, second edition")
+    with Index.open(tmp_path / "index.db", embedder, languages=newer) as index:
+        assert found(index, "Wie viel Urlaub?") == []
+        index.sync([folder])
+        assert len(newer.embedded) == 1 + len(PASSAGES)
+        assert found(index, "Wie viel Urlaub?") == ["docs/holidays.md"]
 
 
 def test_changed_and_removed_documents_are_found_as_they_are_now(

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from graph_agent.app_context import AppContext
@@ -81,7 +82,7 @@ def _workspace(settings: Settings) -> Iterator[Check]:
 
 def _weights(settings: Settings) -> Iterator[Check]:
     from graph_agent.local.weights.fetch import is_verified
-    from graph_agent.local.weights.known_weights import MINILM, MINILM_TOKENIZER, WEIGHTS
+    from graph_agent.local.weights.known_weights import MINILM, MINILM_TOKENIZER, MULTILINGUAL, WEIGHTS
 
     known = WEIGHTS.get(settings.local_model)
     if known is None:
@@ -100,6 +101,11 @@ def _weights(settings: Settings) -> Iterator[Check]:
             f"{' (only `graph-agent dev` needs it, and downloads it)' if elsewhere and not there else ''}",
             "run `graph-agent model`; `graph-agent dev` downloads it too",
         )
+    # Search works without it, and it is of no use without its package.
+    if find_spec("onnxruntime_extensions") is not None:
+        there = is_verified(settings.cache_dir / MULTILINGUAL.file_name, MULTILINGUAL)
+        without = "not downloaded: questions in other languages are searched by their words only"
+        yield Check(True, f"{MULTILINGUAL.file_name} is {'downloaded and verified' if there else without}")
 
 
 def _disk(settings: Settings) -> Iterator[Check]:

@@ -67,11 +67,11 @@ PRAGMA user_version = {VERSION};
 
 
 OTHER_LANGUAGES = """
-CREATE TABLE IF NOT EXISTS other_languages (
-    id INTEGER PRIMARY KEY REFERENCES chunks (id) ON DELETE CASCADE, vector BLOB NOT NULL
+CREATE TABLE IF NOT EXISTS other_vectors (
+    id INTEGER PRIMARY KEY REFERENCES chunks (id) ON DELETE CASCADE, model TEXT NOT NULL, vector BLOB NOT NULL
 );
 """
-"""The second vectors.
+"""The second vectors, each with the name of its model.
 
 In a table of their own, because not every passage has one: those that were indexed by an older program, or without the
 second model, get theirs at the next indexing.

@@ -151,7 +151,10 @@ class Index:
         if embedded is None:
             return self._by_words(embeddings, words)
         meaning = MEANING * max(latin_share(text), LEAST)
-        second = None if foreign is None else self._store.second_vectors(len(foreign[1]))
+        languages = self._languages
+        second = None
+        if foreign is not None and languages is not None:
+            second = self._store.second_vectors(languages.name, languages.dimension)
         if foreign is None or second is None:
             by_meaning = cosines(embeddings.vectors, embedded)
         else:

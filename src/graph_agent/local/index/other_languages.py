@@ -49,6 +49,10 @@ class OtherLanguages(Protocol):
     """A second embedding model, and which queries are for it."""
 
     @property
+    def name(self) -> str:
+        """The name of the model and its version. Passages with vectors of another one are embedded again."""
+
+    @property
     def dimension(self) -> int:
         """Number of components of each vector."""
 
@@ -65,6 +69,7 @@ class MultilingualEmbedder:
     It is loaded by the first call of `embed`. `pieces` counts the pieces of a text for the first model.
     """
 
+    name = "use-multilingual-v3-int8"
     dimension = 512
 
     def __init__(self, model: str | os.PathLike[str], pieces: Callable[[str], int], *, threads: int = 2) -> None:

@@ -173,7 +173,11 @@ class IndexStore:
         self._rows("DELETE FROM files WHERE path = ?", [path])
 
     def add(
-        self, file: IndexedFile, chunks: Sequence[Chunk], vectors: Vectors, second: SmallVectors | None = None
+        self,
+        file: IndexedFile,
+        chunks: Sequence[Chunk],
+        vectors: Vectors,
+        second: tuple[str, SmallVectors] | None = None,
     ) -> None:
         self._rows("INSERT INTO files VALUES (?, ?, ?)", astuple(file))
         self._connection.executemany(
@@ -182,38 +186,40 @@ class IndexStore:
         )
         if second is not None:
             ids = [row[0] for row in self._rows("SELECT id FROM chunks WHERE file = ? ORDER BY id", [file.path])]
-            self.add_second(ids, second)
+            self.add_second(ids, *second)
 
-    def without_second(self, count: int) -> list[tuple[int, Chunk]]:
-        """Up to `count` chunks that have no vector of the second model, with their row ids."""
+    def without_second(self, model: str, count: int) -> list[tuple[int, Chunk]]:
+        """Up to `count` chunks that have no vector of this second model, with their row ids."""
         columns = "id, chunk_id, doc_uri, title, text, position"
-        lacking = "id NOT IN (SELECT id FROM other_languages)"
+        lacking = "id NOT IN (SELECT id FROM other_vectors WHERE model = ?)"
         return [
             (int(row[0]), Chunk(*row[1:]))
-            for row in self._rows(f"SELECT {columns} FROM chunks WHERE {lacking} ORDER BY id LIMIT ?", [count])
+            for row in self._rows(f"SELECT {columns} FROM chunks WHERE {lacking} ORDER BY id LIMIT ?", [model, count])
         ]
 
-    def add_second(self, ids: Sequence[int], vectors: SmallVectors) -> None:
-        """Add vectors of the second model to chunks."""
+    def add_second(self, ids: Sequence[int], model: str, vectors: SmallVectors) -> None:
+        """Add vectors of this second model to chunks, in place of those of another one."""
         # A document may have been removed while its passages were embedded.
         self._connection.executemany(
-            "INSERT OR REPLACE INTO other_languages SELECT id, ? FROM chunks WHERE id = ?",
-            [(vector.tobytes(), row_id) for row_id, vector in zip(ids, vectors, strict=True)],
+            "INSERT OR REPLACE INTO other_vectors SELECT id, ?, ? FROM chunks WHERE id = ?",
+            [(model, vector.tobytes(), row_id) for row_id, vector in zip(ids, vectors, strict=True)],
         )
 
-    def second_vectors(self, dimension: int) -> SecondVectors | None:
-        """All vectors of the second model, cached until the next change. None if a chunk has none.
+    def second_vectors(self, model: str, dimension: int) -> SecondVectors | None:
+        """All vectors of this second model, cached until the next change. None if a chunk has none.
 
         Call it inside a snapshot.
         """
         embeddings = self.embeddings()
         known = self._second
         if known is None or known.generation != embeddings.generation:
-            known = self._second = self._read_second(embeddings, known, dimension)
+            known = self._second = self._read_second(embeddings, known, model, dimension)
         return known if len(known.ids) == embeddings.size else None
 
-    def _read_second(self, embeddings: Embeddings, known: SecondVectors | None, dimension: int) -> SecondVectors:
-        ids = np.sort(self._ids("SELECT id FROM other_languages", []))
+    def _read_second(
+        self, embeddings: Embeddings, known: SecondVectors | None, model: str, dimension: int
+    ) -> SecondVectors:
+        ids = np.sort(self._ids("SELECT id FROM other_vectors WHERE model = ?", [model]))
         if len(ids) != embeddings.size:
             none = np.empty((0, dimension), dtype=np.int8)
             return SecondVectors(embeddings.generation, ids, none, np.empty(0, dtype=np.float32))
@@ -224,7 +230,9 @@ class IndexStore:
         if known is not None and new:
             vectors[:new] = known.vectors[np.searchsorted(known.ids, ids[:new])]
         with self._lock, explain_sqlite_errors(self._path):
-            rows = self._connection.execute("SELECT vector FROM other_languages WHERE id > ? ORDER BY id", [last])
+            rows = self._connection.execute(
+                "SELECT vector FROM other_vectors WHERE model = ? AND id > ? ORDER BY id", [model, last]
+            )
             for at, (vector,) in enumerate(rows, start=new):
                 vectors[at] = np.frombuffer(vector, dtype=np.int8)
         return SecondVectors(embeddings.generation, ids, vectors, lengths(vectors))

@@ -175,14 +175,17 @@ class Synchronization:
     def _complete(self, total: int) -> None:
         """Give second vectors to passages that were indexed without them, by an older program or without the model."""
         passages = 0
-        while self._languages and (lacking := self._store.without_second(PASSAGES_PER_STEP)):
+        while self._languages and (lacking := self._store.without_second(self._languages.name, PASSAGES_PER_STEP)):
             vectors = small(self._languages.embed([embedded_text(chunk) for _, chunk in lacking]))
             with self._store.change():
-                self._store.add_second([row_id for row_id, _ in lacking], vectors)
+                self._store.add_second([row_id for row_id, _ in lacking], self._languages.name, vectors)
             passages += len(lacking)
             self._on_progress(Progress(total, total, "for other languages", passages, 1.0))
 
-    def _vectors(self, chunks: Sequence[Chunk], progress: OnPassages) -> tuple[Vectors, SmallVectors | None]:
+    def _vectors(
+        self, chunks: Sequence[Chunk], progress: OnPassages
+    ) -> tuple[Vectors, tuple[str, SmallVectors] | None]:
+        """The vectors, and the name of the second model with its own."""
         vectors = np.zeros((len(chunks), self._embedder.dimension), dtype=np.float32)
         second = np.zeros((len(chunks), self._languages.dimension), dtype=np.int8) if self._languages else None
         for start in range(0, len(chunks), PASSAGES_PER_STEP):
@@ -193,7 +196,7 @@ class Synchronization:
                     second[at] = other
             done = start + len(step)
             progress(done, done / len(chunks))
-        return vectors, second
+        return vectors, None if second is None or self._languages is None else (self._languages.name, second)
 
     def _embedded(self, texts: Sequence[str]) -> list[tuple[Vector, SmallVector | None]]:
         """The vectors of texts. Embedding is nearly all of the work, so a copy takes the vector of its original."""
