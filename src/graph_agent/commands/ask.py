@@ -20,6 +20,7 @@ from graph_agent.commands.options import settings_from
 from graph_agent.errors import GraphNotLoaded, NotReady, UnknownGraph
 from graph_agent.local.ports import answers
 from graph_agent.printable import printable
+from graph_agent.processes import shutdown
 from graph_agent.processes.child import ChildProcess
 from graph_agent.protocol.logged_response import NEVER_RETURNED
 from graph_agent.settings import PREFIX, Settings
@@ -28,8 +29,9 @@ from graph_agent.sse_lines import data_of_line, read_lines
 START_SECONDS = 3600
 """How long to wait for the service. The first start downloads a gigabyte and shows its progress meanwhile."""
 
-STOP_SECONDS = "15"
-"""How long the processes started for the question may take to shut down cleanly."""
+STOP_SECONDS = str(shutdown.STOP_SECONDS + shutdown.TRACES_SECONDS + 5)
+"""How long the processes started for the question may take to shut down cleanly. They end themselves before that, and
+take so long only for the first trace, which needs a new file."""
 
 MOST_LOG = 65_536
 """Bytes at the end of the service's log that are searched for errors."""
