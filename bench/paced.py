@@ -48,7 +48,22 @@ class Paced:
     """How long `/health` takes to answer meanwhile. 99 of 100 take at most this."""
 
     kb_per_stream: float
-    """How much the memory of the server grew, at most."""
+    """How far the memory of the server was, at most, above that at rest behind the first stream of its process. It does
+    not count from the memory before these streams: that depends on how much the server gave back after the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A server that runs, and has had its first stream."""
+
+    row: Row
+    server: Server
+    rest_mb: float
+    """Its memory then."""
+
+    def kb_per_stream(self, most_mb: float, streams: int) -> float:
+        """How much memory a stream takes, if the server had at most so much with these."""
+        return max(most_mb - self.rest_mb, 0.0) * 1e3 / streams
 
 
 def measure_paced(running: Servers, *, counts: Sequence[int]) -> list[Paced]:
@@ -59,11 +74,11 @@ def measure_paced(running: Servers, *, counts: Sequence[int]) -> list[Paced]:
         StreamBroken: a stream was not complete.
     """
     rows = [row for row in ROWS if row.name in (FLOOR, OURS)]
-    hosts = [(row, _started(running, row, most=max(counts))) for row in rows]
-    return [_measured(row, server, streams) for streams in counts for row, server in hosts]
+    hosts = [_started(running, row, most=max(counts)) for row in rows]
+    return [_measured(host, streams) for streams in counts for host in hosts]
 
 
-def _started(running: Servers, row: Row, *, most: int) -> Server:
+def _started(running: Servers, row: Row, *, most: int) -> Host:
     port = free_port()
     # More connections than streams: that of the probe, and those that are being closed.
     limits = {"GRAPH_AGENT_MAX_RUNS": str(most), "GRAPH_AGENT_MAX_CONNECTIONS": str(2 * most)}
@@ -71,16 +86,17 @@ def _started(running: Servers, row: Row, *, most: int) -> Server:
     server = running.start(f"paced-{row.name}", [*row.arguments, "--port", str(port)], port=port, environ=environ)
     server.wait_until_it_answers(seconds=60)
     asyncio.run(singly(_target(row, server), streams=1))
-    return server
+    return Host(row, server, memory_mb(server.pid))
 
 
 def _target(row: Row, server: Server) -> Target:
     return Target(port=server.port, path=row.path, token=row.token)
 
 
-def _measured(row: Row, server: Server, streams: int) -> Paced:
+def _measured(host: Host, streams: int) -> Paced:
+    row, server = host.row, host.server
     server.check()
-    before, used, began = memory_mb(server.pid), cpu_seconds(server.pid), time.perf_counter()
+    used, began = cpu_seconds(server.pid), time.perf_counter()
     with Probe(server.port) as probe:
         done, most = asyncio.run(_streamed(row, server, streams))
     seconds = time.perf_counter() - began
@@ -93,7 +109,7 @@ def _measured(row: Row, server: Server, streams: int) -> Paced:
         first_event_seconds=statistics.median(one.first_frame for one in done),
         gap_seconds=nearly_longest([gap for one in done for gap in one.gaps]),
         health_seconds=nearly_longest(probe.seconds),
-        kb_per_stream=max(most - before, 0.0) * 1e3 / streams,
+        kb_per_stream=host.kb_per_stream(most, streams),
     )
 
 

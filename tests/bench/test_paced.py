@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bench.paced import OURS, Paced, paced_figures, paced_report, plot, published_paced
+from bench.paced import OURS, Host, Paced, paced_figures, paced_report, plot, published_paced
+from bench.processes import Server
 from bench.rows import FLOOR, ROWS
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,13 @@ FOUND = [one(FLOOR, 10, 200), one(OURS, 10, 200), one(FLOOR, 300, 4000), one(OUR
 def test_each_row_is_compared_with_the_floor_of_as_many_streams() -> None:
     assert [figures["tokens_to_floor"] for figures in paced_figures(FOUND)] == [1.0, 1.0, 1.0, 1.5]
     assert "graph-agent, tracing off               6,000     1.50" in paced_report(FOUND)
+
+
+def test_the_memory_of_streams_counts_from_that_at_rest_in_the_same_process() -> None:
+    """However much of it the server had given back before they began."""
+    host = Host(ROWS[0], Server.__new__(Server), rest_mb=100.0)
+    assert [host.kb_per_stream(most, streams) for most, streams in ((104.0, 10), (250.0, 300))] == [400.0, 500.0]
+    assert host.kb_per_stream(99.5, 1) == 0.0
 
 
 def test_the_figures_of_streams_as_models_write_them_can_be_published() -> None:
