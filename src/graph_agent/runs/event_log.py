@@ -29,7 +29,7 @@ terminal event. Arguments of a call have no part, so they are repeated three tim
 PER_ENTRY = 150
 """The bytes of memory of an entry besides its JSON."""
 
-PACKED = 32
+PACKED = 16
 """How many entries that readers see are packed at a time."""
 
 TEXT = "response.content_part.added"
@@ -98,6 +98,8 @@ class EventLog:
         self._entries: list[Entry | PackedTokens] = list(earlier)
         self._packed = 0
         """Below this number, tokens are packed: several of them are the same object in the list."""
+        self._begin = b""
+        """How the packed tokens begin that came last."""
         self._keeper = keeper
         self.shows_at_once = True
         """Whether readers see an event at once. Otherwise they see it when `show` is called."""
@@ -257,9 +259,12 @@ class EventLog:
 
     def _pack(self) -> None:
         """Keep the tokens that readers see in less memory. A reader that comes later gets the same bytes."""
-        for packed in PackedTokens.of(self._between(self._packed, self._shown)):
+        for packed in PackedTokens.of(self._between(self._packed, self._shown), begin=self._begin):
             count = len(packed)
             self._saved += packed.saves + PER_ENTRY * (count - 1)
+            if packed.begin is self._begin:
+                self._saved += len(packed.begin)
+            self._begin = packed.begin
             self._entries[packed.first : packed.first + count] = [packed] * count
         self._packed = self._shown
 

@@ -27,11 +27,11 @@ Numbered = tuple[int, str, bytes]
 class PackedTokens:
     """Tokens of one text, whose numbers follow each other. What their events have in common is kept once."""
 
-    __slots__ = ("_begin", "_count", "_texts", "_type", "first")
+    __slots__ = ("_count", "_texts", "_type", "begin", "first")
 
     def __init__(self, type_: str, begin: bytes, first: int, texts: Sequence[bytes]) -> None:
         """`begin` is the JSON before the text, and `texts` are the texts as JSON without their quotes."""
-        self._type, self._begin = type_, begin
+        self._type, self.begin = type_, begin
         # JSON has no line ends in strings.
         self._texts, self._count = b"\n".join(texts), len(texts)
         self.first = first
@@ -43,25 +43,27 @@ class PackedTokens:
     @property
     def saves(self) -> int:
         """The bytes of JSON that are kept once instead of once for each token."""
-        return (self._count - 1) * (len(self._begin) + len(ENDS[self._type]))
+        return (self._count - 1) * (len(self.begin) + len(ENDS[self._type]))
 
     def between(self, first: int, end: int) -> Iterator[Numbered]:
         """The events with the numbers from `first` on and below `end`, byte for byte."""
         after = ENDS[self._type]
         texts = self._texts.split(b"\n")[first - self.first : end - self.first]
         for number, text in enumerate(texts, first):
-            yield number, self._type, b"%b%b%b" % (self._begin, text, after % number)
+            yield number, self._type, b"%b%b%b" % (self.begin, text, after % number)
 
     @classmethod
-    def of(cls, events: Sequence[Numbered]) -> Iterator[Self]:
-        """Pack what can be packed of these events, whose numbers follow each other."""
+    def of(cls, events: Sequence[Numbered], *, begin: bytes = b"") -> Iterator[Self]:
+        """Pack what can be packed of these events, whose numbers follow each other. `begin` is that of the packed
+        tokens before them, which is not kept twice."""
         at = 0
         while at < len(events):
             number, kind, data = events[at]
             where = data.find(BEFORE) if kind in TOKENS else -1
             texts: list[bytes] = []
             if where >= 0:
-                begin = data[: where + len(BEFORE)]
+                own = data[: where + len(BEFORE)]
+                begin = begin if begin == own else own
                 texts = _texts(events, at, kind, begin)
                 if len(texts) >= LEAST:
                     yield cls(kind, begin, number, texts)
