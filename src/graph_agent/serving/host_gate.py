@@ -1,6 +1,6 @@
 """Keeps web pages from using a service on this machine. The `Host` and `Origin` headers decide."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -33,13 +33,14 @@ class HostGate:
             settings.host, settings.host_names, origins=settings.page_origins, remedy=remedy
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # No coroutine of its own, which would stay for as long as the answer is written.
         app: ASGIApp = self._app
         if scope["type"] in ("http", "websocket") and path_of(scope) not in OPEN and not prefix_of(scope):
             why = self._own.refusal(scope["headers"])
             if why is not None:
                 app = refusal(ForeignPage(why))
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
 
 class OriginGate:
@@ -55,12 +56,13 @@ class OriginGate:
         self._origins = settings.page_origins
         self._has_host_gate = has_host_gate
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # No coroutine of its own, which would stay for as long as the answer is written.
         app: ASGIApp = self._app
         decides = scope["type"] == "websocket" and not (self._has_host_gate and not prefix_of(scope))
         if decides and not self._allows(scope["headers"]):
             app = refusal(ForeignPage(FOREIGN_PAGE))
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
     def _allows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]

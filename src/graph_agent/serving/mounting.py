@@ -1,6 +1,6 @@
 """The app mounted in a host app: the prefix of its addresses, and its lifespan."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -66,10 +66,11 @@ class WholePath:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # No coroutine of its own, which would stay for as long as the answer is written.
         if scope["type"] in ("http", "websocket"):
             whole = f"{scope.get('app_root_path', '')}{scope['path']}"
             prefix = prefix_of(scope)
             if prefix and not scope["path"].startswith(f"{prefix}/") and whole.startswith(f"{prefix}/"):
                 scope = {**scope, "path": whole}
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)

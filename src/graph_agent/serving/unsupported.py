@@ -1,6 +1,6 @@
 """Answers for addresses of related APIs that this service does not have: what to do instead."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -80,8 +80,9 @@ class OtherWebSockets:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # No coroutine of its own, which would stay for as long as the answer is written.
         app = self._app
         if scope["type"] == "websocket" and path_of(scope) != WEBSOCKET:
             app = refusal(RouteNotFound(alternative_to(HTTPConnection(scope)) or ""))
-        await app(scope, receive, send)
+        return app(scope, receive, send)
