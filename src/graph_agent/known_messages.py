@@ -17,6 +17,9 @@ _ID = attrgetter("id")
 
 _Asking = Mapping[str, Sequence[AIMessage]]
 
+_NO_IDS: frozenset[Any] = frozenset()
+"""One for all: Python makes each empty set anew, and each run has several."""
+
 
 class KnownMessages:
     """Messages by their ids, and by the ids of the calls that they ask for. It never changes."""
@@ -29,9 +32,9 @@ class KnownMessages:
             AttributeError: one is not a message.
         """
         messages = list(messages)
-        self._ids: set[Any] = _ids_of(messages)
+        self._ids = _ids_of(messages)
         self._asking: _Asking = _asking_of(messages, {})
-        self._new_ids: set[Any] = set()
+        self._new_ids = _NO_IDS
         self._new_asking: _Asking = {}
         self.count = len(messages)
         """How many messages there are."""
@@ -53,7 +56,7 @@ class KnownMessages:
         if len(made._new_ids) > MOST_NEW:
             made._ids = made._ids | made._new_ids
             made._asking = {**made._asking, **{one: made.asking(one) for one in made._new_asking}}
-            made._new_ids, made._new_asking = set(), {}
+            made._new_ids, made._new_asking = _NO_IDS, {}
         return made
 
     def behind(self, message: BaseMessage) -> Self:
@@ -80,8 +83,8 @@ class KnownMessages:
         return call_id in self._new_asking or call_id in self._asking
 
 
-def _ids_of(messages: Iterable[BaseMessage]) -> set[Any]:
-    return set(map(_ID, messages)) - {None, ""}
+def _ids_of(messages: Iterable[BaseMessage]) -> frozenset[Any]:
+    return frozenset(map(_ID, messages)) - {None, ""} or _NO_IDS
 
 
 def _asking_of(messages: Sequence[BaseMessage], before: _Asking) -> _Asking:
@@ -98,3 +101,7 @@ def _asking_of(messages: Sequence[BaseMessage], before: _Asking) -> _Asking:
                 if not found or found[-1] is not one:
                     found.append(one)  # type: ignore[arg-type]
     return {**before, **{one: [*before.get(one, ()), *found] for one, found in asking.items()}}
+
+
+NONE_KNOWN = KnownMessages()
+"""No messages."""

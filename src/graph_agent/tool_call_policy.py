@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.prebuilt.tool_node import ToolInvocationError
 
 from graph_agent.contract import NOT_RUN
-from graph_agent.known_messages import KnownMessages
+from graph_agent.known_messages import NONE_KNOWN, KnownMessages
 
 
 class NotRun(ToolInvocationError):
@@ -68,7 +68,7 @@ def with_unique_ids(said: AIMessage, messages: Sequence[BaseMessage], config: Ru
     if not said.tool_calls:
         return said
     policy = _of(config)
-    known = KnownMessages() if policy is None else policy.known_in(messages)
+    known = NONE_KNOWN if policy is None else policy.known_in(messages)
     known = known.and_then(messages[known.count :])
     taken: set[str | None] = set()
     calls, renamed = [], {}

@@ -232,3 +232,7 @@ class LoggedResponse:
         self.items = {index: one for index, one in self.items.items() if one.item["id"] in last}
         for one in self.items.values():
             one.item = last[one.item["id"]]
+
+
+NOTHING_LOGGED = LoggedResponse()
+"""The log of a response that begins. One for all of them, since nobody changes it."""

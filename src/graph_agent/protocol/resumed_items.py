@@ -20,7 +20,7 @@ from graph_agent.protocol import events, item_events
 from graph_agent.protocol.content import reasoning_of
 from graph_agent.protocol.events import Event, new_id
 from graph_agent.protocol.item_shapes import CLIENT_CALLS, COMPACTION
-from graph_agent.protocol.logged_response import RESUMED, LoggedItem, LoggedResponse
+from graph_agent.protocol.logged_response import NOTHING_LOGGED, RESUMED, LoggedItem, LoggedResponse
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import RequestedCall, arguments_of
 from graph_agent.protocol.surrogates import join_surrogates
@@ -227,3 +227,7 @@ def _output_of(one: LoggedItem) -> Any:
 
 def _bare(text: str) -> str:
     return "".join(text.split())
+
+
+NOTHING_RESUMED = ResumedItems(NOTHING_LOGGED, ())
+"""What a response that begins goes on with. One for all of them, since nobody changes it."""

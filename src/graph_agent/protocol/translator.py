@@ -32,11 +32,11 @@ from graph_agent.protocol.events import Event, Item, ResponseHead, Status, Usage
 from graph_agent.protocol.final_state import FinalState, after_known_history, all_messages, messages_in, updates_in
 from graph_agent.protocol.finish_reasons import SENTENCES, EarlyEnd, early_end_of
 from graph_agent.protocol.interrupts import INTERRUPT, Interrupted, Interrupts
-from graph_agent.protocol.logged_response import LoggedResponse
+from graph_agent.protocol.logged_response import NOTHING_LOGGED, LoggedResponse
 from graph_agent.protocol.message_items import MessageItems
 from graph_agent.protocol.output_items import OutputItems
 from graph_agent.protocol.requested_calls import Namespace
-from graph_agent.protocol.resumed_items import ResumedItems
+from graph_agent.protocol.resumed_items import NOTHING_RESUMED, ResumedItems
 from graph_agent.protocol.returned_messages import ReturnedMessages
 from graph_agent.protocol.steering import SENTENCE, STEERED
 from graph_agent.protocol.steps import TASKS, NodeTimes, Steps, StepStatus
@@ -108,8 +108,8 @@ class Translator:
         self._returned = ReturnedMessages(self._known)
         self._state: Any = None
         self._last_request: AIMessage | None = None
-        self._logged = LoggedResponse()
-        self._resumed = ResumedItems(self._logged, ())
+        self._logged = NOTHING_LOGGED
+        self._resumed = NOTHING_RESUMED
         self._interrupts = Interrupts()
         self._output = OutputItems()
         self._speech = MessageItems(self._output, plain=plain, answer_only=answer_only, logprobs=logprobs)

@@ -16,7 +16,7 @@ from graph_agent.answer_form import IN_FORM
 from graph_agent.client_tools import NO_TOOLS, ClientTools
 from graph_agent.errors import AgentError, ModelFailed, RunCancelled
 from graph_agent.found_documents import NO_SPAN
-from graph_agent.known_messages import KnownMessages
+from graph_agent.known_messages import NONE_KNOWN, KnownMessages
 from graph_agent.protocol.events import Usage
 from graph_agent.protocol.finish_reasons import EarlyEnd, early_end_of
 from graph_agent.protocol.translator import SPEAKER
@@ -78,7 +78,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         self._structured: set[UUID] = set()
         self._heard: set[UUID] = set()
         self._history: Sequence[BaseMessage] = ()
-        self._known = KnownMessages()
+        self._known = NONE_KNOWN
         self.spoken: list[str] = []
         """The ids of the messages that were streamed to the caller and are complete."""
         self.spent: str | None = None
@@ -210,7 +210,7 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
         # By identity: a node may have replaced a message.
         if 0 < count <= len(messages) and all(map(is_, self._history, messages)):
             return self._known
-        return KnownMessages()
+        return NONE_KNOWN
 
     def _why_not(self, call_id: str | None, name: str, inputs: Any, *, private: bool) -> str | None:
         ending = self._invalid.cut(call_id)

@@ -18,7 +18,7 @@ from langgraph.types import Command, Overwrite
 
 from graph_agent.client_tools import MARK, client_call_in, open_client_calls, served_call_in
 from graph_agent.contract import append_sources, merge_outputs
-from graph_agent.known_messages import KnownMessages
+from graph_agent.known_messages import NONE_KNOWN, KnownMessages
 from graph_agent.message_channel import MessagesChannel
 from graph_agent.protocol.approvals import Decision
 from graph_agent.protocol.events import new_id
@@ -132,7 +132,7 @@ async def open_thread(
         # Its last step is complete, so no call waits for its result.
         resumed = _Resumed()
     elif turn is not None and turn.replaces:
-        history, known = [], KnownMessages()
+        history, known = [], NONE_KNOWN
     else:
         messages = [*_results_of_unanswered(history, messages), *_added_texts(known, unfinished), *messages]
         resumed = _Resumed(calls=_asked_again(turn, history, messages))

@@ -30,7 +30,7 @@ from graph_agent.errors import (
 )
 from graph_agent.foreign_errors import describe_error, dev_traceback
 from graph_agent.identity.owner import Owner
-from graph_agent.known_messages import KnownMessages
+from graph_agent.known_messages import NONE_KNOWN
 from graph_agent.model_options import PROBABILITIES, ModelOptions, within_model_options
 from graph_agent.protocol.approvals import Approval, approvals_of
 from graph_agent.protocol.declared_servers import secrets_in
@@ -698,8 +698,8 @@ class Run:
         if made is None:
             return
         given = [*instructions, *made.messages]
-        self._translator.continues(KnownMessages(), given)
-        self._monitor.continues((), KnownMessages())
+        self._translator.continues(NONE_KNOWN, given)
+        self._monitor.continues((), NONE_KNOWN)
         self._input = given if self._stored is None else replacing(self._graph, given)
         self._events.write(self._translator.compacted(made.item))
 

@@ -25,6 +25,12 @@ Part = tuple[tuple[str, ...], str, Any]
 STEPS = ["updates", "values"]
 """What the stream yields itself: only that a step is over counts."""
 
+PUT = frozenset(STEPS)
+"""What is handed on: what nodes return, and what the state holds."""
+
+PUT_WITH_NODES = PUT | {TASKS}
+"""The same, and which nodes are due and what they returned."""
+
 
 def stream_of(
     graph: Pregel[Any, Any, Any, Any],
@@ -57,7 +63,7 @@ def stream_of(
         config |= stored
         # One checkpoint at the end of the run, also if it fails, unless the run must be resumed in its middle.
         more["durability"] = "sync" if resumable else "exit"
-    modes: set[Any] = {*STEPS, TASKS} if tells_nodes else set(STEPS)
+    modes: Any = PUT_WITH_NODES if tells_nodes else PUT
     config["configurable"] = {
         **config.get("configurable", {}),
         # What LangGraph itself sets for a graph within a graph: where its parts go, besides its own stream.
