@@ -20,8 +20,8 @@ class EventWriter:
         self._most_bytes = most_bytes
         self._holds = False
         self._held: list[Event] = []
-        self.response: dict[str, Any] = {}
-        """The response object in the latest event that has one."""
+        self.response: dict[str, Any] | None = None
+        """The response object of the terminal event, once it is written and if it has one."""
 
     @property
     def full(self) -> bool:
@@ -72,5 +72,6 @@ class EventWriter:
                 yield event
 
     def _noted(self, event: Event) -> Event:
-        self.response = event.get("response", self.response)
+        if is_terminal(event):
+            self.response = event.get("response", self.response)
         return event

@@ -49,6 +49,35 @@ class RunMonitor(ToolFailureLog, ToolCallPolicy):
     model.
     """
 
+    # Otherwise each run would have a dictionary of 1.6 KB: Python shares the names of at most 30 attributes.
+    __slots__ = (
+        "_audience",
+        "_budgets",
+        "_called",
+        "_calls",
+        "_client",
+        "_deadline",
+        "_heard",
+        "_history",
+        "_inputs",
+        "_invalid",
+        "_known",
+        "_meter",
+        "_nested",
+        "_spending",
+        "_stopped",
+        "_structured",
+        "_turns_without_calls",
+        "cut_off",
+        "model_error",
+        "out_of_calls",
+        "refusal",
+        "spent",
+        "spoken",
+        "times",
+        "told",
+    )
+
     # Inline and not in an executor's thread: `NestedCalls` sets a context variable that later code must see.
     run_inline = True
     # LangChain swallows the exceptions of callbacks without this.

@@ -133,6 +133,58 @@ class Run:
         UnsupportedField: the graph takes no tools.
     """
 
+    # Otherwise each run would have a dictionary of 1.6 KB: Python shares the names of at most 30 attributes.
+    __slots__ = (
+        "_attempt",
+        "_budgets",
+        "_client",
+        "_closed",
+        "_compaction",
+        "_context",
+        "_decided",
+        "_end_written",
+        "_ending",
+        "_events",
+        "_form",
+        "_graph",
+        "_history",
+        "_idle_steps",
+        "_input",
+        "_is_done",
+        "_is_steered",
+        "_lifetime",
+        "_log",
+        "_monitor",
+        "_observers",
+        "_options",
+        "_parts",
+        "_pending",
+        "_recording",
+        "_resumed",
+        "_seconds",
+        "_servers",
+        "_spending",
+        "_status",
+        "_steps",
+        "_steps_before",
+        "_stopped_between_steps",
+        "_stored",
+        "_task",
+        "_then",
+        "_told",
+        "_translator",
+        "_values",
+        "_waiting",
+        "_whole",
+        "failure",
+        "graph",
+        "head",
+        "heir",
+        "request",
+        "standing",
+        "succession",
+    )
+
     def __init__(
         self,
         *,
@@ -181,7 +233,7 @@ class Run:
         self._form = invocation.answer_form
         require_form_taken(graph, self._form)
         require_probabilities_taken(graph, invocation)
-        options = self._options = ModelOptions(invocation.options)
+        self._options = ModelOptions(invocation.options)
         self._idle_steps = 0
         self._parts: Parts | None = None
         self._context = self._filled_context()
@@ -193,21 +245,7 @@ class Run:
             approved = None if self._decided is None or not self._decided.approved else self._decided.approval
             self._spending = RunSpending(ledger, owner=Owner.of(request.owner), graph=name, approval=approved)
         self._monitor = PartSource(budgets, client=self._client, spending=self._spending)
-        self._of_translator: Mapping[str, Any] = {
-            "dialect": request.dialect,
-            "head": self.head,
-            "server": name,
-            # What a run in the background takes back may have been read already.
-            "plain": invocation.mode == "reply" and attempt is None,
-            "inputs_of": self._monitor.inputs_of,
-            "steps": invocation.steps,
-            "client": self._client,
-            # Not a function of this run: the run would then hold itself, and stay in memory with all its events.
-            "warnings": partial(_warnings_of, options, self._client, request.dialect),
-            "answer_only": self._form is not None,
-            "logprobs": PROBABILITIES in invocation.options,
-        }
-        self._translator = Translator(known=invocation.messages, **self._of_translator)
+        self._translator = Translator(known=invocation.messages, **self._of_translator(begins=attempt is None))
         self._log = EventLog() if attempt is None else attempt.kept.log
         self._log.shows_at_once = attempt is None
         self._events = EventWriter(self._log, most_bytes=budgets.event_bytes)
@@ -226,7 +264,8 @@ class Run:
         self._waiting: Waiting | None = None
         self._pending: Sequence[PendingInterrupt] | None = None
         self._stored: Mapping[str, Any] | None = None
-        self._end_written = asyncio.Event()
+        # Only a record waits for it.
+        self._end_written = None if turn is None else asyncio.Event()
         self._resumed: ResumedThread | None = None
         self._steps_before = 0
         """The super-steps of earlier attempts."""
@@ -244,6 +283,24 @@ class Run:
         self._closed = False
         self._status: Status = "cancelled"
         self.failure: AgentError | None = None
+
+    def _of_translator(self, *, begins: bool) -> Mapping[str, Any]:
+        """What the translator of this run is made with. `begins`: no store has the run yet."""
+        invocation, dialect = self.request.invocation, self.request.dialect
+        return {
+            "dialect": dialect,
+            "head": self.head,
+            "server": self.head.model,
+            # What a run in the background takes back may have been read already.
+            "plain": invocation.mode == "reply" and begins,
+            "inputs_of": self._monitor.inputs_of,
+            "steps": invocation.steps,
+            "client": self._client,
+            # Not a function of this run: the run would then hold itself, and stay in memory with all its events.
+            "warnings": partial(_warnings_of, self._options, self._client, dialect),
+            "answer_only": self._form is not None,
+            "logprobs": PROBABILITIES in invocation.options,
+        }
 
     def _filled_context(self) -> Any:
         return fill_context(
@@ -403,7 +460,7 @@ class Run:
             below=resumed.below,
             spoken=resumed.spoken,
             known=[*opened.history, *given, *(self._then if resumed.is_behind_answers else ())],
-            **self._of_translator,
+            **self._of_translator(begins=False),
         )
         turn = self.request.turn
         if turn is not None and turn.answers is not None:
@@ -475,7 +532,7 @@ class Run:
             attempt.fate = fate
             if fate == "lost" and self._recording is not None:
                 self._recording.lose()
-            self._end_written.set()
+            self._let_record()
             self._stop()
 
     async def give_up(self, error: AgentError) -> None:
@@ -534,7 +591,7 @@ class Run:
             pass
         if self.failure is not None:
             raise self.failure
-        return self._events.response
+        return self._final_response()
 
     @property
     def over(self) -> bool:
@@ -1057,9 +1114,14 @@ class Run:
         if self._translator.status == "incomplete":
             # The translator finds out only at the end that the model of the answer was cut off.
             self._status = "incomplete"
-        self._end_written.set()
+        self._let_record()
         if self._recording is None:
             self._log.end()
+
+    def _let_record(self) -> None:
+        """The record of the run, if it has one, may be finished."""
+        if self._end_written is not None:
+            self._end_written.set()
 
     def _close(self) -> None:
         """The graph has stopped, or never took a step."""
@@ -1153,8 +1215,9 @@ class Run:
             self._report()
 
     async def _stopped(self) -> None:
-        await self._end_written.wait()
+        assert self._end_written is not None
         assert self._task is not None
+        await self._end_written.wait()
         # The graph writes its checkpoint when it stops. One that ignores its cancellation ends without a checkpoint.
         await asyncio.wait([self._task], timeout=FLUSH_SECONDS)
 
@@ -1242,7 +1305,7 @@ class Run:
         return "completed" if self.failure is None else "failed"
 
     def _final_response(self) -> dict[str, Any]:
-        if self._events.response.get("status") != "in_progress":
+        if self._events.response is not None:
             return self._events.response
         # The frame that ends a failed stream of `/invocations` has no response object.
         error = self.failure or RunCancelled("the run was cancelled")

@@ -70,6 +70,8 @@ class ConnectionLimits:
 class ReaderWatch:
     """Disconnects a client that reads nothing while data waits for it."""
 
+    __slots__ = ("_seconds", "_timer", "_transport", "_untaken")
+
     def __init__(self, transport: asyncio.Transport, *, seconds: float) -> None:
         self._transport = transport
         self._seconds = seconds
@@ -98,6 +100,9 @@ class ReaderWatch:
 
 class Connection(H11Protocol):
     """uvicorn's connection, with limits. The time for a body is limited where it is read (`limits.Bodies`)."""
+
+    # With these besides uvicorn's, each connection would have a dictionary of 1.6 KB of its own.
+    __slots__ = ("_limits", "_lingering", "_sending", "_watch", "own_transport")
 
     _refused_at = float("-inf")
 

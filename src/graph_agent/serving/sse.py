@@ -31,12 +31,12 @@ LATE_READER_SECONDS = 300.0
 KEEPALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 
-HEADERS: Mapping[str, str] = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache, no-transform",
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
     # nginx and similar proxies buffer a stream without this header.
-    "x-accel-buffering": "no",
-}
+    (b"x-accel-buffering", b"no"),
+)
 
 
 def frames(batch: Sequence[Entry], *, named: bool = False, numbered: bool = False) -> bytes:
@@ -87,7 +87,7 @@ class EventStreamResponse:
         self._write_seconds = write_seconds
         self._writing_since: float | None = None
         self._reader = reader
-        self._headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**HEADERS, **headers}.items()]
+        self._headers = [*HEADERS, *((k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items())]
         self._trailers = trailers
         self._over = False
         self._writer: asyncio.Future[None] | None = None
@@ -150,20 +150,26 @@ class EventStreamResponse:
         self._join()
         await self._send(send, {"type": "http.response.start", "status": 200, "headers": self._headers})
         async for batch in self._reader:
-            if batch and batch[-1].is_last:
-                # What follows has nothing to wait for, unless the log has more.
-                self._join()
-            body = self._written(batch) if batch else KEEPALIVE
-            for start in range(0, len(body), PIECE):
-                piece = body[start : start + PIECE]
-                await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})
-            if not batch or not batch[-1].is_last:
-                self._part()
+            await self._write_batch(send, batch)
         trailers = () if self._trailers is None else await self._trailers()
         # Not numbered events of the run: only this reader asked for them.
         tail = b"".join(b"data: %b\n\n" % encode(one) for one in trailers)
         self._join()
         await self._send(send, {"type": "http.response.body", "body": tail + self._done, "more_body": False})
+
+    async def _write_batch(self, send: Send, batch: Sequence[Entry]) -> None:
+        # A function of its own, so that what was written is freed before the next batch is awaited.
+        is_last = bool(batch) and batch[-1].is_last
+        if is_last:
+            # What follows has nothing to wait for, unless the log has more.
+            self._join()
+        body = self._written(batch) if batch else KEEPALIVE
+        for start in range(0, len(body), PIECE):
+            await self._send(
+                send, {"type": "http.response.body", "body": body[start : start + PIECE], "more_body": True}
+            )
+        if not is_last:
+            self._part()
 
     def _join(self) -> None:
         if self._chunks is not None:
