@@ -5,8 +5,10 @@ The locks are tested in that environment as well, because to install them again 
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -198,7 +200,21 @@ def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     python = folder / "bin" / "python"
     install(python, "requirements.txt")
+    take_bytecode(Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("purelib", vars={"base": str(folder)})))
     return python
+
+
+def take_bytecode(own: Path, other: Path) -> None:
+    """Copy this environment's bytecode files to another one, whose imports would compile thousands of modules again.
+
+    Python itself looks whether the source has the same time and size, and compiles it otherwise.
+    """
+    for compiled in own.rglob("__pycache__/*.pyc"):
+        beside = other / compiled.relative_to(own)
+        # What a wheel brings along may be one file with that of uv's cache.
+        if beside.parent.parent.is_dir() and not beside.exists():
+            beside.parent.mkdir(exist_ok=True)
+            shutil.copyfile(compiled, beside)
 
 
 def install(python: Path, lock: str) -> None:
