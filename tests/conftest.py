@@ -74,6 +74,8 @@ LONGEST = (
     "test_ctrl_c.py",
     "test_approvals_across_processes.py",
     "test_long_histories.py",
+    "test_redaction_values.py",
+    "test_model.py",
     "test_studio.py",
     "test_mutations.py",
     "test_unity_traces.py",
