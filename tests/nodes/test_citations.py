@@ -73,6 +73,13 @@ BOTH = Source(number=3, doc_uri="c", chunk_id="c", title="All", text=f"{LISTENIN
         ("Dragons sleep all day [2].", "Dragons sleep all day [2]."),
         # It says too little.
         ("See [2].", "See [2]."),
+        # A sentence that points at a passage stands for the one before it, unless that has its own marker.
+        ("The service listens on port 8000. This is stated in [2].",
+         "The service listens on port 8000. This is stated in [1]."),
+        ("The service listens on port 8000 [1]. This is stated in [2].",
+         "The service listens on port 8000 [1]. This is stated in [2]."),
+        ("The service listens on port 8000. It keeps traces in a file [2].",
+         "The service listens on port 8000. It keeps traces in a file [2]."),
         ("[2] says so.", "[2] says so."),
     ],
 )  # fmt: skip
@@ -229,6 +236,30 @@ def test_a_marker_gets_the_number_of_the_passage_with_the_identifier_and_half_of
     markers = MarkerFilter([1, 2], [NAMING, source(2, "Tracing can be turned off in the environment.")])
     said = "To turn tracing off, set GRAPH_AGENT_TRACING=off in the environment"
     assert markers.feed(f"{said} [2].") + markers.finish() == f"{said} [1]."
+
+
+UNLOCKING = source(1, "The lock is removed by apps:unlock with --force, a well-known trick.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "cited"),
+    [
+        ("The lock is removed by `apps:unlock`, whatever else happens.", [1]),
+        ("The lock is removed by `--force`, whatever happens.", [1]),
+        # A command that the passage lacks, and words that are no command.
+        ("The lock is removed by `apps:clean`, whatever else happens.", []),
+        ("The lock is removed by a well-known trick, whatever else happens there tonight.", []),
+    ],
+)
+def test_a_command_between_backticks_is_an_identifier_whatever_signs_are_in_it(answer: str, cited: list[int]) -> None:
+    assert [one.source.number for one in citations_in(answer, [UNLOCKING])] == cited
+
+
+def test_a_marker_gets_the_number_of_the_passage_with_the_command() -> None:
+    markers = MarkerFilter([1, 2], [UNLOCKING, source(2, "The lock of apps is removed by hand.")])
+    assert markers.feed("The lock is removed by `apps:unlock` [2].") + markers.finish() == (
+        "The lock is removed by `apps:unlock` [1]."
+    )
 
 
 def test_the_work_of_crediting_is_bounded_and_markers_count_in_an_answer_of_any_length() -> None:

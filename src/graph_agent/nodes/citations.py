@@ -45,6 +45,9 @@ LONGEST_CREDITED = 20_000
 LONGEST_RESULTS = 200_000
 """Characters of the other tools' results, beyond which no sentence is credited for the same reason."""
 
+SHORTEST_CLAIM = 8
+"""Words of the sentence before a marker, below which it may only point at the passage: "This is stated in [1]." """
+
 FEWEST_WORDS = 3
 """Words and numbers that such a sentence has at least. Fewer are found in many passages by chance."""
 
@@ -57,6 +60,9 @@ LONGEST_CLAIM = 1_000
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _DIGITS = re.compile(r"\d[\d,.]{0,40}")
 _TOKEN = re.compile(r"\w+")
+# Names in code with signs inside or before them: `git:set`, `deploy-branch`, `--no-restart`.
+_JOINED = re.compile(r"(?:--)?\w+(?:[:-]\w+)*")
+_IN_TICKS = re.compile(r"`([^`\s]{2,64})`")
 # Not at the end of the text: in "It is 8000. [1]" the sentence before the marker counts.
 _SENTENCE_END = re.compile(r"[.!?]\s+(?=\S)|[\u3002\uff01\uff1f](?=\S)|\n(?=\S)")
 
@@ -168,9 +174,12 @@ class MarkerFilter:
         if not numbers or not self._passages or self._code or self._compared >= MOST_CORRECTED:
             return numbers
         self._compared += 1
-        claim = _Words.of(_claim_before(self._said, len(self._said)))
+        cited = [words for source, words in self._passages if str(source.number) in numbers]
+        said, before = map(_Words.of, _claims_before(self._said, len(self._said)))
+        # What is said of the passage itself, such as "This is stated in", is not in it.
+        claim = said if any(words.share_of(said) >= CREDITED for words in cited) else before
         # Common words are in many passages. Without a number or an identifier, the model knows better.
-        if any(claim.numbers <= words.numbers for source, words in self._passages if str(source.number) in numbers):
+        if any(claim.numbers <= words.numbers for words in cited):
             return numbers
         best = _best_of(claim, self._passages)
         return numbers if best is None else [str(best.number)]
@@ -301,6 +310,12 @@ class _Words:
         names = frozenset(_identifiers_in(folded))
         return cls(frozenset(_letters_of(folded)), names.union(_numbers_in(folded)), bool(names))
 
+    @classmethod
+    def of_passage(cls, text: str) -> Self:
+        """A passage also holds what reads like a name, however it is written there."""
+        found = cls.of(text)
+        return replace(found, numbers=found.numbers.union(_joined_in(text.casefold())))
+
     def share_of(self, claim: Self) -> float:
         """The share of the claim's words that are in this text, 0 to 1. A long word counts more than a short one."""
         # Short words such as `the` and `not` are in every passage.
@@ -311,7 +326,7 @@ class _Words:
 
 
 def _words_of(sources: Sequence[Source]) -> Sequence[tuple[Source, _Words]]:
-    return [(source, _Words.of(f"{source.title} {source.text}")) for source in sources]
+    return [(source, _Words.of_passage(f"{source.title} {source.text}")) for source in sources]
 
 
 def _best_of(claim: _Words, passages: Sequence[tuple[Source, _Words]]) -> Source | None:
@@ -380,7 +395,7 @@ def held(citation: Citation, text: str) -> float:
     letters, numbers = _letters_of(passage), _numbers_in(passage)
     cited = text[citation.start : citation.end]
     if MARKER.fullmatch(cited):
-        return _held(_claim_before(text, citation.start), letters, numbers)
+        return max(_held(claim, letters, numbers) for claim in _claims_before(text, citation.start))
     return min((_held(cited[start:end], letters, numbers) for start, end in _sentences(cited)), default=1.0)
 
 
@@ -390,11 +405,21 @@ def _held(claim: str, letters: set[str], numbers: set[str]) -> float:
     return share if _numbers_in(claim) <= numbers else min(share, WITHOUT_NUMBERS)
 
 
-def _claim_before(text: str, at: int) -> str:
-    """The sentence that ends where a marker begins. Other markers in it are no part of it."""
-    before = MARKER.sub("", text[max(0, at - LONGEST_CLAIM) : at]).rstrip()
-    ends = [match.end() for match in _SENTENCE_END.finditer(before)]
-    return before[ends[-1] :] if ends else before
+def _claims_before(text: str, at: int) -> tuple[str, str]:
+    """The sentence that ends where a marker begins, and what it may stand for. Other markers in it are no part of it.
+
+    A short sentence may only point at the passage. Then it stands for the one before it, if that has no marker of its
+    own. Any other stands for itself.
+    """
+    whole = text[max(0, at - LONGEST_CLAIM) : at]
+    # As long as it was, so that a place in it is the same in both.
+    before = MARKER.sub(lambda match: " " * len(match[0]), whole).rstrip()
+    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(before))]
+    claim = before[starts[-1] :]
+    may_point = len(claim.split()) < SHORTEST_CLAIM and not _Words.of(claim).numbers
+    if may_point and len(starts) > 1 and MARKER.search(whole, starts[-2]) is None:
+        return claim, before[starts[-2] : starts[-1]]
+    return claim, claim
 
 
 def _letters_of(text: str) -> set[str]:
@@ -414,12 +439,19 @@ def _numbers_in(text: str) -> set[str]:
 
 
 def _identifiers_in(text: str) -> Iterator[str]:
-    """Words with letters and digits, or with an underscore inside: `B102`, `GRAPH_AGENT_PORT`."""
+    """Words with letters and digits, or with an underscore inside: `B102`, `GRAPH_AGENT_PORT`. Of what stands between
+    backticks, also what has a colon or a hyphen: `git:set`, `--no-restart`."""
+    for code in _IN_TICKS.findall(text):
+        yield from _joined_in(code)
     for token in _TOKEN.findall(text):
         # Markdown writes emphasis with underscores.
         word = token.strip("_")
         if "_" in word or (not word.isalpha() and not word.isdigit() and any(map(str.isalpha, word))):
             yield word
+
+
+def _joined_in(text: str) -> Iterator[str]:
+    return (token for token in _JOINED.findall(text) if not token.isalnum() and "_" not in token)
 
 
 def citation_annotations(text: str, sources: Sequence[Source], results: Sequence[str] = ()) -> list[dict[str, Any]]:
