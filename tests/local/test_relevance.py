@@ -21,6 +21,12 @@ def test_a_rare_word_outweighs_common_ones() -> None:
     assert scores[0] + scores[8] == pytest.approx(1.0)
 
 
+def test_an_ending_in_hiragana_counts_less_than_what_a_question_is_about_and_alone_counts_in_full() -> None:
+    scores = coverage({"とき": RARE, "りた": RARE, "一覧": np.array([7])}, 9)
+    assert scores[7] > scores[8] > 0.0
+    assert coverage({"りん": RARE, "んご": RARE}, 9)[8] == pytest.approx(1.0)
+
+
 def test_a_word_nobody_holds_lowers_every_score() -> None:
     known, with_unknown = coverage({"lakebase": RARE}, 9), coverage({"lakebase": RARE, "mongolia": UNKNOWN}, 9)
     assert known[8] == pytest.approx(1.0)

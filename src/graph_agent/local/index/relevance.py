@@ -35,12 +35,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graph_agent.local.index.words import is_grammar
+
 Scores = NDArray[np.float32]
 Positions = NDArray[np.integer[Any]]
 
 NEAR = 0.5
 """Weight of a passage that contains a word only as a part of another."""
 
+
+GRAMMAR = 0.1
+"""Weight of a pair of hiragana in a query. A Japanese question in full sentences has more of them than of the letters
+that say what it is about. A query of hiragana only is not changed by it."""
 
 BESIDE = 0.25
 """How much the passages beside a passage raise or lower its score."""
@@ -60,16 +66,21 @@ def coverage(holders: Mapping[str, Positions], total: int, *, near: Mapping[str,
     for word, found in holders.items():
         parts = (near or {}).get(word)
         if parts is None:
-            weight = rarity(len(found), total)
+            weight = weight_of(word) * rarity(len(found), total)
             covered[found] += np.float32(weight)
         else:
             share = np.zeros(total, dtype=np.float32)
             share[parts] = NEAR
             share[found] = 1.0
-            weight = rarity(np.count_nonzero(share), total)
+            weight = weight_of(word) * rarity(np.count_nonzero(share), total)
             covered += weight * share
         weights += weight
     return covered / np.float32(weights) if weights else covered
+
+
+def weight_of(word: str) -> float:
+    """How much a word of a query counts beside others that are as rare."""
+    return GRAMMAR if is_grammar(word) else 1.0
 
 
 def rarity(holders: int, total: int) -> float:

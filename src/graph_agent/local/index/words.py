@@ -26,6 +26,7 @@ INDIC_MARKS = "".join(chr(mark) for mark in range(0x900, 0xE00) if unicodedata.c
 """Vowels and other marks of Devanagari to Sinhala, which stand inside of words."""
 
 WORD = re.compile(rf"[\w{INDIC_MARKS}]+")
+HIRAGANA_ONLY = re.compile(f"[{HIRAGANA}]+")
 INVISIBLE = re.compile("[\xad\u200b-\u200f\u2060-\u2064\ufeff]")
 
 FUNCTION_WORDS = """
@@ -75,6 +76,12 @@ def _query_words(query: str, stop_words: frozenset[str]) -> list[str]:
         rest = run.end()
     words += spaced_words(text[rest:], stop_words)
     return list(dict.fromkeys(words))
+
+
+def is_grammar(word: str) -> bool:
+    """Whether a word of a Japanese query is hiragana only. Such pairs are endings and particles more often than names
+    of things."""
+    return HIRAGANA_ONLY.fullmatch(word) is not None
 
 
 def latin_share(text: str) -> float:
