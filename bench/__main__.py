@@ -19,7 +19,7 @@ from bench.durable import durable_report, measure_durable
 from bench.figures import FULL, QUICK
 from bench.paced import COUNTS, QUICK_COUNTS, measure_paced, paced_figures, paced_report, plot
 from bench.postgres import postgres_url
-from bench.processes import ServerBroken, servers
+from bench.processes import ServerBroken, processor_ticks, servers, share_taken
 from bench.rows import FLOOR, ROWS
 from bench.starting import measure_starts, starts_figures, starts_report
 from bench.table import figures, report
@@ -43,11 +43,12 @@ def main() -> int:
             reasons = {row.label: row.prepare() for row in rows}
             skipped = [f"{label}: skipped, because {why}" for label, why in reasons.items() if why is not None]
             rows = [row for row in rows if reasons[row.label] is None]
-            began = time.perf_counter()
+            began, ticks = time.perf_counter(), processor_ticks()
             print("starting a tracking server and the rows one by one", file=sys.stderr)
             tracking = start_tracking(running) if any(row.traces for row in rows) else None
             results = Contest(plan, running, tracking, began=began, postgres=postgres).run(rows)
-            print("\n".join([report(results, plan, load=load), *skipped]))
+            taken = share_taken(ticks)
+            print("\n".join([report(results, plan, load=load, taken=taken), *skipped]))
             paced = []
             if options.paced:
                 streamed = measure_paced(running, counts=QUICK_COUNTS if options.quick else COUNTS)
@@ -60,7 +61,7 @@ def main() -> int:
             if options.plot is not None and paced:
                 options.plot.write_text(plot(paced), encoding="utf-8")
             if options.json is not None:
-                found = figures(results, plan, load=load, paced=paced, starts=starts_figures(starts))
+                found = figures(results, plan, load=load, taken=taken, paced=paced, starts=starts_figures(starts))
                 text = json.dumps(found, indent=1)
                 options.json.write_text(text + "\n", encoding="utf-8")
             if options.turns:

@@ -11,10 +11,10 @@ from bench.processes import Server, ServerBroken, Servers, cpu_seconds, free_por
 from bench.rows import Row
 from bench.tracking import Tracking
 
-TOTAL_SECONDS = 420.0
+TOTAL_SECONDS = 600.0
 """No round is started that would end later than this, judging by the longest round so far."""
 
-SETTLE_SECONDS = 15.0
+SETTLE_SECONDS = 60.0
 """The longest wait for a server to become idle."""
 
 EXPORT_SECONDS = 0.8

@@ -182,3 +182,22 @@ def _tree(pid: int) -> list[int]:
 
 def _read(pid: int, name: str) -> str:
     return (PROC / str(pid) / name).read_text()
+
+
+def processor_ticks() -> tuple[int, int]:
+    """Return how many ticks the processors of this machine worked since it started, and how many its host took away.
+
+    The second is the steal time of `/proc/stat`, described in proc_stat(5). Both are 0 without such a file.
+    """
+    try:
+        numbers = [int(number) for number in (PROC / "stat").read_text().partition("\n")[0].split()[1:9]]
+        user, nice, system, _, _, irq, softirq, steal = numbers
+    except (OSError, ValueError):
+        return 0, 0
+    return user + nice + system + irq + softirq, steal
+
+
+def share_taken(before: tuple[int, int]) -> float:
+    """Return the share of the processor time since `before` that the host took away, from 0 to 1."""
+    worked, taken = (now - then for now, then in zip(processor_ticks(), before, strict=True))
+    return taken / (worked + taken) if worked + taken else 0.0

@@ -30,8 +30,9 @@ PUBLISHED = (FLOOR, "graph-agent", "graph-agent-traced", "agentserver", "agentse
 """The rows that the README shows, the one to compare with first."""
 
 
-def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
-    """Return the table and the goals. `load` is the machine's load average before the benchmark started."""
+def report(results: Sequence[Result], plan: Plan, *, load: float, taken: float) -> str:
+    """Return the table and the goals. `load` is the machine's load average before the benchmark started, and `taken`
+    the share of the processor time that its host took away meanwhile."""
     measured = {result.row.name: result for result in results if result.visits and result.broken is None}
     if FLOOR not in measured:
         return "no figures: the floor itself failed"
@@ -41,7 +42,8 @@ def report(results: Sequence[Result], plan: Plan, *, load: float) -> str:
         f"{plan.seconds} s or {plan.least} streams a connection per round.\n"
         f"First event: one stream at a time, {plan.singles} a round. Medians of {rounds} rounds; x and - compare with "
         f"the floor of the same round.\n"
-        f"{os.cpu_count()} cores for servers, client and tracking server; load {load:.1f} before."
+        f"{os.cpu_count()} cores for servers, client and tracking server; load {load:.1f} before; the "
+        f"machine's host took {taken:.0%} of the processor time."
     )
     lines = [head, "", table(results, measured[FLOOR]), "", *map(str, goals(measured))]
     return "\n".join([*lines, *_first_events(measured)])
@@ -52,6 +54,7 @@ def figures(
     plan: Plan,
     *,
     load: float,
+    taken: float,
     paced: Sequence[Mapping[str, Any]] = (),
     starts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
@@ -61,9 +64,10 @@ def figures(
     floor = measured.get(FLOOR)
     return {
         "streams": plan.streams,
-        "rounds": plan.rounds,
+        "rounds": max((len(result.visits) for result in measured.values()), default=0),
         "cores": os.cpu_count(),
         "load_before": round(load, 1),
+        "taken_by_host": round(taken, 2),
         "python": platform.python_version(),
         "rows": {} if floor is None else {name: _figures(result, floor) for name, result in measured.items()},
         "paced": list(paced),
@@ -102,7 +106,8 @@ def published(found: Mapping[str, Any]) -> str:
         "",
         f"One tool call, then 200 tokens without a delay, {found['streams']} streams at once. Medians of "
         f"{found['rounds']} rounds, with Python {found['python']} on {found['cores']} cores that also ran the client; "
-        f"their load was {found['load_before']} before.",
+        f"their load was {found['load_before']} before. The machine's host took {found['taken_by_host']:.0%} of the "
+        "processor time.",
     ]
     return "\n".join(lines)
 

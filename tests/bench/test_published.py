@@ -37,8 +37,9 @@ def test_the_figures_of_a_benchmark_can_be_published() -> None:
         first_event_ms=1.26, first_token_ms=2, tokens_per_second=1000, frames_per_second=1000, cpu_us_per_token=70.4
     )
     results = [Result(row, memory_mb=100, visits=[visit, visit]) for row in ROWS if row.name in PUBLISHED]
-    found = json.loads(json.dumps(figures(results, QUICK, load=0.51)))
+    found = json.loads(json.dumps(figures(results, QUICK, load=0.51, taken=0.034)))
     assert set(found) == set(FIGURES)
     assert set(found["rows"]["floor"]) == set(FIGURES["rows"]["floor"])
     assert "| graph-agent, tracing on | 70 µs | 1.00 x | 100 MB |" in published(found)
-    assert "load was 0.5 before" in published(found)
+    assert "load was 0.5 before. The machine's host took 3% of the processor time" in published(found)
+    assert found["rounds"] == 2
