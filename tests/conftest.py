@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import importlib
 import os
 import ssl
 import sys
@@ -33,19 +32,6 @@ def _context(*purpose: Any, **sources: Any) -> ssl.SSLContext:
 # Every client of httpx and of the SDKs on it reads 140 certificates when it is made, which takes more CPU time than
 # most tests. They make thousands of clients, nearly all for http. Nobody changes the context of such a client.
 ssl.create_default_context = _context
-
-
-@cache
-def _grammars() -> Any:
-    del sys.modules["rfc3987_syntax"]
-    return importlib.import_module("rfc3987_syntax")
-
-
-# jsonschema, and so MCP's and Databricks' libraries, import this package if it is there: it comes with what checks a
-# release. It compiles forty grammars, which takes seconds in every process, and nearly no test has an IRI checked.
-sys.modules["rfc3987_syntax"] = SimpleNamespace(  # type: ignore[assignment]
-    is_valid_syntax=lambda rule, text: _grammars().is_valid_syntax(rule, text)
-)
 
 
 async def _brief_sleep(seconds: float) -> None:
