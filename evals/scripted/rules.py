@@ -7,14 +7,12 @@ the wrong documents, or a wrong tool call, makes its answers wrong, as it would 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from graph_agent.testing import Call, Usage
 
 from .reading import passages, quoted, stems, support, wish
 
-CHECK = re.compile(r"^Passages:\n(?P<passages>.*)\n\nQuestion: (?P<question>.*?)\nSome questions", re.DOTALL)
-ANSWER = re.compile(r"^Passages:\n(?P<passages>.*)\n\nQuestion: (?P<question>.*?)\nUse this to answer", re.DOTALL)
 _EARLIER = re.compile(r"^User: (.*)$", re.MULTILINE)
 _GOES_ON = re.compile(r"(?:and|but|then)\b")
 _A_WORD = re.compile(r"\S+\s*")
@@ -29,18 +27,39 @@ def reply(body: Mapping[str, Any]) -> Reply:
     messages = body["messages"]
     question = _text(next(message for message in reversed(messages) if message["role"] == "user"))
     prompt_words = sum(len(_text(message).split()) for message in messages)
-    if check := CHECK.match(question):
-        found = passages(check["passages"])
-        return says("yes" if support(check["question"], found) >= ENOUGH else "no", prompt_words)
-    if asked := ANSWER.match(question):
+    if check := asked_with(question, "\nSome questions"):
+        found = passages(check.passages)
+        return says("yes" if support(check.question, found) >= ENOUGH else "no", prompt_words)
+    if asked := asked_with(question, "\nUse this to answer"):
         before = [_user(text) for text in _EARLIER.findall(_text(messages[0]))]
-        return says(_answer(in_context([*before, _user(asked["question"])]), [asked["passages"]]), prompt_words)
+        return says(_answer(in_context([*before, _user(asked.question)]), [asked.passages]), prompt_words)
     results = _results(messages)
     if not results:
         functions = [tool["function"] for tool in body.get("tools") or []]
         if call := _chosen(functions, question, in_context(messages)):
             return calls(*call, prompt_words, place=len(messages))
     return says(_answer(in_context(messages), results), prompt_words)
+
+
+class Asked(NamedTuple):
+    """What a request for a check or an answer has before the words that say what to do."""
+
+    passages: str
+    question: str
+
+
+def asked_with(text: str, task: str) -> Asked | None:
+    """The passages and the question of a request whose words `task` follow the question. None for any other.
+
+    Not by a regular expression, which would look for the end of the question from each of its possible beginnings.
+    """
+    begin, middle = "Passages:\n", "\n\nQuestion: "
+    # The last question that is followed by the task: passages may have such lines, too.
+    at = text.rfind(middle, len(begin), max(text.rfind(task), 0))
+    if not text.startswith(begin) or at < 0:
+        return None
+    asked = at + len(middle)
+    return Asked(text[len(begin) : at], text[asked : text.index(task, asked)])
 
 
 def in_context(messages: Sequence[Mapping[str, Any]]) -> str:
