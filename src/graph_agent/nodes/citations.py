@@ -175,9 +175,9 @@ class MarkerFilter:
             return numbers
         self._compared += 1
         cited = [words for source, words in self._passages if str(source.number) in numbers]
-        said, before = map(_Words.of, _claims_before(self._said, len(self._said)))
+        claims = [_Words.of(claim) for claim in _claims_before(self._said, len(self._said))]
         # What is said of the passage itself, such as "This is stated in", is not in it.
-        claim = said if any(words.share_of(said) >= CREDITED for words in cited) else before
+        claim = claims[0] if any(words.share_of(claims[0]) >= CREDITED for words in cited) else claims[-1]
         # Common words are in many passages. Without a number or an identifier, the model knows better.
         if any(claim.numbers <= words.numbers for words in cited):
             return numbers
@@ -405,11 +405,11 @@ def _held(claim: str, letters: set[str], numbers: set[str]) -> float:
     return share if _numbers_in(claim) <= numbers else min(share, WITHOUT_NUMBERS)
 
 
-def _claims_before(text: str, at: int) -> tuple[str, str]:
-    """The sentence that ends where a marker begins, and what it may stand for. Other markers in it are no part of it.
+def _claims_before(text: str, at: int) -> Sequence[str]:
+    """The sentence that ends where a marker begins. Other markers in it are no part of it.
 
-    A short sentence may only point at the passage. Then it stands for the one before it, if that has no marker of its
-    own. Any other stands for itself.
+    A short sentence may only point at the passage. The one before it, for which it then stands, is the second claim if
+    it has no marker of its own.
     """
     whole = text[max(0, at - LONGEST_CLAIM) : at]
     # As long as it was, so that a place in it is the same in both.
@@ -419,7 +419,7 @@ def _claims_before(text: str, at: int) -> tuple[str, str]:
     may_point = len(claim.split()) < SHORTEST_CLAIM and not _Words.of(claim).numbers
     if may_point and len(starts) > 1 and MARKER.search(whole, starts[-2]) is None:
         return claim, before[starts[-2] : starts[-1]]
-    return claim, claim
+    return (claim,)
 
 
 def _letters_of(text: str) -> set[str]:

@@ -7,7 +7,6 @@ English queries are searched as if there were no second model, and the second on
 import os
 import re
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from threading import Lock
 from typing import Protocol
 
@@ -115,11 +114,6 @@ class MultilingualEmbedder:
                         "fetch it again."
                     ) from error
             return self._session
-
-
-def is_installed() -> bool:
-    """Whether the package that the model needs is installed. It has no wheels for the newest Pythons."""
-    return find_spec("onnxruntime_extensions") is not None
 
 
 def is_usable() -> bool:
