@@ -56,3 +56,22 @@ def test_short_passages_are_copies_only_if_they_are_identical() -> None:
 
 def test_behind_the_last_passage_that_is_wanted_only_copies_count() -> None:
     assert originals("One.", "Two.", "Three.", "one.", most=2) == [("One.", 1), ("Two.", 0)]
+
+
+@pytest.mark.parametrize(
+    ("outermost", "others"),
+    [
+        ("returns.md", ["a/b/returns.md", "a/returns.md"]),
+        ("shop/returns.md", ["backup/returns.md"]),
+        ("b.md#a/section/with/a/path", ["a/a.md#one"]),
+        ("a/b/returns.md", [None]),
+        ("a/returns.md", ["b/returns.md"]),
+    ],
+    ids=["depth", "length", "section", "no address", "name"],
+)
+def test_identical_passages_stand_in_their_outermost_place_whatever_their_order(
+    outermost: str, others: list[str | None]
+) -> None:
+    for order in ([outermost, *others], [*others, outermost]):
+        [one] = distinct(order, text=lambda _: PUMP)
+        assert one.outermost(lambda place: place) == outermost

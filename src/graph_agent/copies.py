@@ -3,6 +3,7 @@
 A folder that is kept seven times gives a search the same passage seven times, and leaves no room for others.
 """
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -94,6 +95,16 @@ class Distinct(Generic[Passage]):
     wording: Wording
     copies: list[Passage] = field(default_factory=list)
 
+    identical: list[Passage] = field(default_factory=list)
+    """Those of the copies that differ in case and layout at most."""
+
+    def outermost(self, place: Callable[[Passage], str | None]) -> Passage:
+        """Of the passage and the identical ones, the one that is least deep in folders: most likely the original.
+
+        `place` tells a passage's address, and `None` if it has none.
+        """
+        return min((self.passage, *self.identical), key=lambda one: _depth(place(one)))
+
 
 def distinct(
     passages: Iterable[Passage], *, text: Callable[[Passage], str], most: int | None = None
@@ -108,6 +119,8 @@ def distinct(
         original = original_of(wording, found)
         if original is not None:
             original.copies.append(passage)
+            if original.wording.plain == wording.plain:
+                original.identical.append(passage)
         elif most is None or len(found) < most:
             found.append(Distinct(passage, wording))
     return found
@@ -116,3 +129,10 @@ def distinct(
 def original_of(wording: Wording, among: Sequence[Distinct[Passage]]) -> Distinct[Passage] | None:
     """The one that a passage with this wording is a copy of."""
     return next((one for one in among if one.wording.same_as(wording)), None)
+
+
+def _depth(address: str | None) -> tuple[float, int, str]:
+    if not address:
+        return math.inf, 0, ""
+    document = address.partition("#")[0]
+    return document.count("/"), len(document), document

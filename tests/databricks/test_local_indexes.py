@@ -233,6 +233,8 @@ async def test_copies_of_a_passage_are_one_result_that_lists_where_they_are(
         kept = await replace(search, collapse_copies=False).search("goods returned within days")
     assert "Goods may be returned within 45 days." in returns.page_content
     assert gifts.metadata["doc_uri"] == "shop/gifts.md#gifts"
+    # The original, and not the first by name.
+    assert returns.metadata["doc_uri"] == "shop/returns.md#returns"
     assert "also_in" not in gifts.metadata
     assert len(set(returns.metadata["also_in"])) == 20
     assert [document.metadata["title"] for document, _ in kept] == ["Returns", "Returns"]

@@ -182,16 +182,31 @@ async def test_a_search_with_filters_is_made_as_the_model_narrowed_it() -> None:
     assert shelf.queries == [("pump", filters)]
 
 
-async def test_a_copy_that_another_query_finds_is_one_source_that_tells_both_places() -> None:
+@pytest.mark.parametrize(
+    ("pump", "how_fast", "place"),
+    [("a", "old/b", "a"), ("old/a", "b", "b")],
+    ids=["of the planner", "of the question"],
+)
+async def test_a_copy_that_another_query_finds_is_one_source_in_its_outermost_place_that_tells_both(
+    pump: str, how_fast: str, place: str
+) -> None:
     text = "The pump runs at forty bar and needs a new seal after two thousand hours of work in the yard."
-    shelf = Shelf(5, {"pump": [passage("a", text)], "How fast?": [passage("b", text.upper()), passage("c")]})
+    found = passage("a", text, document=pump), passage("b", text.upper(), document=how_fast)
+    shelf = Shelf(5, {"pump": [found[0]], "How fast?": [found[1], passage("c")]})
     shown, state = await answered(shelf, "How fast?", calls("pump"))
-    assert shown == [["b", "c"]]
-    listed = state["custom_outputs"]["sources"]
-    assert [(one["doc_uri"], one.get("also_in")) for one in listed] == [
-        ("docs/b.md#b", ["docs/a.md#a"]),
-        ("docs/c.md#c", None),
-    ]
+    assert shown == [[place, "c"]]
+    listed = [(one["doc_uri"], one.get("also_in")) for one in state["custom_outputs"]["sources"]]
+    places = {document.metadata["doc_uri"] for document, _ in found}
+    here = f"docs/{place}.md#{place}"
+    assert listed == [(here, [*places - {here}]), ("docs/c.md#c", None)]
+
+
+async def test_a_passage_that_says_nearly_the_same_does_not_replace_the_better_one() -> None:
+    text = "The pump runs at forty bar and needs a new seal after two thousand hours of work in the yard."
+    shelf = Shelf(5, {"pump": [passage("a", text, document="old/a"), passage("b", f"{text} Copied.")]})
+    shown, state = await answered(shelf, "How fast?", calls("pump"))
+    assert shown == [["a"]]
+    assert state["custom_outputs"]["sources"][0]["also_in"] == ["docs/b.md#b"]
 
 
 async def test_a_failed_search_for_the_question_is_logged_and_leaves_what_the_planner_found(

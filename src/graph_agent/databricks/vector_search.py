@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.tools import ToolException
 
 from graph_agent.app_context import PerApp, current_settings
@@ -167,13 +168,17 @@ def without_copies(found: Found, count: int) -> Found:
     """The first `count` different passages. `metadata["also_in"]` of each lists where its copies are, if it has any."""
     kept = []
     for one in distinct(found, text=lambda pair: pair[0].page_content, most=count):
-        document, score = one.passage
-        own = document.metadata.get("doc_uri")
-        places = [uri for copy, _ in one.copies if (uri := copy.metadata.get("doc_uri")) and uri != own]
-        if places:
-            document.metadata["also_in"] = list(dict.fromkeys(places))[:MOST_PLACES]
-        kept.append((document, score))
+        document, _ = outermost = one.outermost(_address)
+        places = (_address(pair) for pair in (one.passage, *one.copies))
+        others = [uri for uri in dict.fromkeys(places) if uri and uri != _address(outermost)]
+        if others:
+            document.metadata["also_in"] = others[:MOST_PLACES]
+        kept.append((document, one.passage[1]))
     return kept
+
+
+def _address(found: tuple[Document, float]) -> str | None:
+    return found[0].metadata.get("doc_uri")
 
 
 def _app_token() -> str:

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import ToolException
 
-from graph_agent.copies import MOST_PLACES, distinct
+from graph_agent.copies import MOST_PLACES, Distinct, distinct
 from graph_agent.errors import RetrievalFailed
 from graph_agent.summaries import is_summary
 
@@ -139,7 +139,7 @@ def fused(found: Sequence[Ranked], *, of_first: float = 1.0) -> list[tuple[Docum
                 best[key] = held[0], score
     order = sorted(best, key=lambda key: -worth[key])
     different = distinct((best[key] for key in order), text=lambda pair: pair[0].page_content)
-    return spread([with_places(one.passage, one.copies) for one in different])
+    return spread([with_places(one) for one in different])
 
 
 def fair_to_parts(ranked: Ranked, parts: Sequence[Ranked], count: int) -> list[tuple[Document, float | None]]:
@@ -176,19 +176,17 @@ def shared(ranked: Sequence[Ranked | Failed], count: int) -> list[Ranked | Faile
     return shares
 
 
-def with_places(
-    passage: tuple[Document, float | None], copies: Sequence[tuple[Document, float | None]]
-) -> tuple[Document, float | None]:
-    """The passage, which also lists where these copies of it are."""
-    if not copies:
-        return passage
-    document, score = passage
-    places = list(document.metadata.get("also_in") or [])
-    for copy, _ in copies:
-        places += [copy.metadata.get("doc_uri"), *(copy.metadata.get("also_in") or [])]
-    known = [one for one in dict.fromkeys(places) if one and one != document.metadata.get("doc_uri")]
+def with_places(one: Distinct[tuple[Document, float | None]]) -> tuple[Document, float | None]:
+    """The passage in the outermost of its places, with the others beside it."""
+    if not one.copies:
+        return one.passage
+    document, _ = one.outermost(lambda pair: pair[0].metadata.get("doc_uri"))
+    places: list[str | None] = []
+    for same, _ in (one.passage, *one.copies):
+        places += [same.metadata.get("doc_uri"), *(same.metadata.get("also_in") or [])]
+    known = [uri for uri in dict.fromkeys(places) if uri and uri != document.metadata.get("doc_uri")]
     metadata = {**document.metadata, "also_in": known[:MOST_PLACES]} if known else document.metadata
-    return Document(id=document.id, page_content=document.page_content, metadata=metadata), score
+    return Document(id=document.id, page_content=document.page_content, metadata=metadata), one.passage[1]
 
 
 def spread(ranked: Ranked) -> list[tuple[Document, float | None]]:
