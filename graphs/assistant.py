@@ -39,6 +39,7 @@ ANSWER_PROMPT = """Use this to answer each part of the question in one short sen
 by their numbers, such as [1]."""
 
 NOTHING_FOUND = "The documents do not answer this."
+CLOSEST = "Closest to it is {passage}."
 
 documents = DocumentSearch(
     name="search_docs",
@@ -81,6 +82,7 @@ builder.add_node(
         # For small models. A large model decides well without it, and can then greet without a search.
         require_tool_first=True,
         no_answer_text=NOTHING_FOUND,
+        closest_text=CLOSEST,
         answerability_model=model,
         answer_prompt=ANSWER_PROMPT,
     ),

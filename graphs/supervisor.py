@@ -34,6 +34,10 @@ once. When their answers are there, put them together in one or two short senten
 DOCUMENTS = """Answer questions about the graph-agent project only from its documentation. Use search_docs first, \
 always. Answer in one or two short sentences, and cite the passage you used by its number, such as [1]."""
 
+# The words of `assistant.py`. They stand behind the passages and the question, in place of those above.
+ANSWER = """Use this to answer each part of the question in one short sentence, and cite the passages you used by \
+their numbers, such as [1]."""
+
 DATA = """Work out what is asked with your tools, never in your head, and repeat the result in your answer."""
 
 model = chat_model(temperature=0)
@@ -64,10 +68,12 @@ documents.add_node(
         # For small models, here and below; see `assistant.py`.
         require_tool_first=True,
         no_answer_text="The documents do not answer this.",
+        closest_text="Closest to it is {passage}.",
         answerability_model=model,
+        answer_prompt=ANSWER,
     ),
 )
-documents.add_node("retriever", make_retriever(search))
+documents.add_node("retriever", make_retriever(search, with_question=True, longest_passage=600))
 # There are no other tools. This node answers a model that calls one anyway.
 documents.add_node("tools", make_tools([], skip=[search.name]))
 documents.add_edge(START, "planner")

@@ -10,6 +10,7 @@ from tests.serving.conftest import Service, serving
 from tests.standin.server import INDEX, ScriptedModel, StandIn, calls, says, stand_in
 from tests.wire import frames
 
+from graph_agent.nodes.answerability import REQUEST
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH
 
 pytestmark = pytest.mark.anyio
@@ -37,9 +38,10 @@ def playing(workspace: StandIn, *, first: Sequence[Any], verdict: str = "yes", t
     """The model's first move of a turn, its word on whether the passages answer, and its answer."""
 
     def script(body: Mapping[str, Any]) -> Sequence[Any]:
+        last = body["messages"][-1]
         if not body.get("tools"):
-            return says(verdict)
-        return says(then) if body["messages"][-1]["role"] == "tool" else first
+            return says(verdict if last["content"].endswith(REQUEST) else then)
+        return says(then) if last["role"] == "tool" else first
 
     workspace.model.bodies.clear()
     workspace.model.script = script
@@ -94,7 +96,7 @@ async def test_a_search_in_the_models_own_words_stays_the_only_one(service: Serv
 async def test_what_the_passages_do_not_tell_is_said_not_to_be_found(service: Service, workspace: StandIn) -> None:
     playing(workspace, first=says(MEMORY), verdict="no", then=MEMORY)
     _, text, wire = await asked(service, stream=True)
-    assert text == NOTHING
+    assert text == f"{NOTHING} Closest to it is Settings > Timeouts [1]."
     assert "Typically" not in wire
 
 

@@ -21,6 +21,7 @@ from tests.wire import frames, gist, phases
 
 from graph_agent.catalog.catalog import Catalog
 from graph_agent.catalog.manifest import read_manifest
+from graph_agent.nodes.answerability import REQUEST
 from graph_agent.tracing import RunRecord, RunRecorder
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +61,9 @@ def play(workspace: StandIn) -> Iterator[Callable[..., None]]:
     def give(**lines: Any) -> None:
         def script(body: Mapping[str, Any]) -> Sequence[Any]:
             line = lines[role(body)]
-            return line(body) if callable(line) else line[min(results(body), len(line) - 1)]
+            if callable(line):
+                return line(body)
+            return line[-1] if has_passages(body) else line[min(results(body), len(line) - 1)]
 
         workspace.model.script = script
 
@@ -72,9 +75,16 @@ def play(workspace: StandIn) -> Iterator[Callable[..., None]]:
 def role(body: Mapping[str, Any]) -> str:
     """Who asks."""
     names = {tool["function"]["name"] for tool in body.get("tools") or ()}
+    if has_passages(body) and not body["messages"][-1]["content"].endswith(REQUEST):
+        return "documents"
     if any(name.startswith("transfer_to_") for name in names):
         return "supervisor"
     return "documents" if "search_docs" in names else "data" if names else "check"
+
+
+def has_passages(body: Mapping[str, Any]) -> bool:
+    """Whether the check or the answer is asked for, from passages and the question alone."""
+    return str(body["messages"][-1]["content"]).startswith("Passages:")
 
 
 def results(body: Mapping[str, Any]) -> int:

@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from graph_agent.app_context import PerApp
+from graph_agent.contract import Source
 from graph_agent.errors import ModelFailed
 from graph_agent.models.deferred import DeferredChatModel
 
@@ -81,8 +82,8 @@ class Evidence:
     role: str = ROLE
     """What the model is, in the words of a system message."""
 
-    best_score: float | None = None
-    """The highest score of the passages, if the search gives scores. It counts if it is from 0 to 1."""
+    closest: Source | None = None
+    """The passage with the highest score; without scores, the first. A score counts if it is from 0 to 1."""
 
     @property
     def instructions(self) -> str:
@@ -118,7 +119,7 @@ class AnswerCheck:
         sure = probability_of_yes(reply)
         if sure is None:
             return not reply.text.strip().lower().startswith("no")
-        score = evidence.best_score
+        score = None if evidence.closest is None else evidence.closest.score
         if score is None or not 0 <= score <= 1:
             # Of a search that has none, or has its own scale, such as distances.
             return sure >= 1 / 2

@@ -1,5 +1,6 @@
 """The planner: the model decides whether to retrieve, to use tools, or to answer."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -33,7 +34,7 @@ from graph_agent.errors import InvalidRequest
 from graph_agent.model_options import takes_logprobs
 from graph_agent.models.deferred import DeferredChatModel
 from graph_agent.nodes.answerability import ANSWERING, ROLE, AnswerCheck, Evidence
-from graph_agent.nodes.citations import CheckedCitations, citations_in, held
+from graph_agent.nodes.citations import CheckedCitations, Citation, citations_in, held, without_markers
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
 from graph_agent.nodes.retrieval_messages import EMPTY_SEARCH, NUMBERED, PASSAGES
@@ -51,6 +52,12 @@ MOST_QUERY = 1_000
 MOST_PASSAGE = 2_000
 """Characters of a cited passage in the outputs of a run."""
 
+PASSAGE = "{passage}"
+"""What stands in `closest_text` for the title and the citation of a passage."""
+
+LONGEST_TITLE = 100
+"""Characters of a title in an answer that declines."""
+
 
 def make_planner(
     *,
@@ -59,6 +66,7 @@ def make_planner(
     prompt: str,
     require_tool_first: bool | str = False,
     no_answer_text: str | None = None,
+    closest_text: str | None = None,
     tool_failed: str | None = None,
     answerability_model: BaseChatModel | None = None,
     answer_prompt: str | None = None,
@@ -75,10 +83,13 @@ def make_planner(
 
     With `no_answer_text`, a turn whose searches found nothing is answered with that sentence, and an answer equal to it
     has no citations. With `answerability_model`, that model first decides whether the passages answer the question; see
-    `AnswerCheck`. With `answer_prompt` too, a turn that only searched is answered from its passages and the question,
-    with that text behind them in place of `prompt`, and without tools. The check begins with the same words, so an
-    endpoint that keeps what it has read reads the passages once. If the request has tools or instructions of its own,
-    or its question is more than text, the answer gets `prompt` and the tools.
+    `AnswerCheck`. If it decides that they do not, `closest_text` follows, in which `{passage}` stands for the title of
+    the passage that fits best, and its citation. So readers see where to go on, also where the model was wrong.
+
+    With `answer_prompt` beside `answerability_model`, a turn that only searched is answered from its passages and the
+    question, with that text behind them in place of `prompt`, and without tools. The check begins with the same words,
+    so an endpoint that keeps what it has read reads the passages once. If the request has tools or instructions of its
+    own, or its question is more than text, the answer gets `prompt` and the tools.
 
     With `tool_failed`, a turn is answered with that sentence if a tool of `make_tools` failed through no fault of its
     arguments: a small model that reads of the failure would still say that nothing was found.
@@ -97,6 +108,8 @@ def make_planner(
     attempt. Citations and the fixed answers of `no_answer_text` and `tool_failed` do not apply then.
     """
 
+    if closest_text is not None and closest_text.count(PASSAGE) != 1:
+        raise ValueError(f"closest_text needs {PASSAGE} once, where the title of the closest passage belongs")
     seen = History(model, history)
     check = None if answerability_model is None else AnswerCheck(answerability_model)
 
@@ -112,7 +125,8 @@ def make_planner(
                 return answer_update(AIMessage(tool_failed), sources, cites=False)
             evidence = _evidence(state["messages"], results, sources, ANSWERING if answer_prompt else ROLE)
             if no_answer_text is not None and not await _worth_answering(results, evidence, check):
-                return answer_update(AIMessage(no_answer_text), sources, cites=False)
+                closest = None if evidence is None else evidence.closest
+                return _declining_update(no_answer_text, closest_text, closest, sources)
         usable = with_client_tools(await available_tools(tools), client, keeps_own=bool(require_tool_first))
         checked: BaseChatModel = model
         if form is None:
@@ -257,13 +271,13 @@ def _evidence(
         return None
     passages = "\n\n".join(str(result.content) for result in results)
     shown = set(map(int, NUMBERED.findall(passages)))
-    scores = [one.score for one in sources if one.number in shown and one.score is not None]
+    seen = [one for one in sources if one.number in shown]
     return Evidence(
         question=messages[asked].text,
         passages=passages,
         earlier=messages[:asked],
         role=role,
-        best_score=max(scores, default=None),
+        closest=max(seen, key=lambda one: -math.inf if one.score is None else one.score, default=None),
     )
 
 
@@ -334,9 +348,26 @@ def answer_update(
 
     `results` are those of the turn. What a tool answered is not credited to a passage.
     """
-    text = reply.text
     of_tools = [result.text for result in results if PASSAGES not in result.additional_kwargs]
-    citations = citations_in(text, sources, of_tools) if cites else []
+    return _update(reply, sources, citations_in(reply.text, sources, of_tools) if cites else [])
+
+
+def _declining_update(
+    no_answer_text: str, closest_text: str | None, closest: Source | None, sources: Sequence[Source]
+) -> dict[str, Any]:
+    """The update of a node that answers with `no_answer_text`, and says which passage is closest to the question."""
+    if closest_text is None or closest is None:
+        return _update(AIMessage(no_answer_text), sources, [])
+    # A title comes from a document, which cannot cite.
+    title = _cut(" ".join(without_markers(closest.title).split()), LONGEST_TITLE)
+    before, _, after = closest_text.partition(PASSAGE)
+    before, marker = f"{no_answer_text} {before}{title} ", f"[{closest.number}]"
+    citation = Citation(closest, len(before), len(before) + len(marker))
+    return _update(AIMessage(f"{before}{marker}{after}"), sources, [citation])
+
+
+def _update(reply: AIMessage, sources: Sequence[Source], citations: Sequence[Citation]) -> dict[str, Any]:
+    text = reply.text
     annotations = [citation.annotation() for citation in citations]
     support: dict[int, float] = {}
     for citation in citations:
@@ -347,6 +378,10 @@ def answer_update(
         block = {"type": "text", "text": text, "annotations": annotations}
         reply = reply.model_copy(update={"content": [block]})
     return {"messages": [reply], "custom_outputs": {"sources": listed}}
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest].rstrip()}…"
 
 
 def _listed(source: Source, *, support: float | None) -> dict[str, Any]:

@@ -23,6 +23,11 @@ PROMPT = """Answer in one or two short sentences, only from what search_docs and
 conversation, and cite the passage you used by its number, such as [1]. Use order_status when a question names an \
 order. If something is not in there, say that you did not find it: never guess, and never say what is usual."""
 
+# In place of PROMPT where a turn has only searched: a small model then reads the passages once for the check and the
+# answer, and not twice.
+ANSWER_PROMPT = """Use this to answer each part of the question in one short sentence, and cite the passages you used \
+by their numbers, such as [1]."""
+
 NOTHING_FOUND = "I did not find this in the documents. Ask me about returns, delivery, or an order such as A1001."
 
 TOOL_FAILED = "I could not look this up because of a technical fault. Please try again later."
@@ -56,9 +61,11 @@ builder.add_node(
         no_answer_text=NOTHING_FOUND,
         tool_failed=TOOL_FAILED,
         answerability_model=model,
+        answer_prompt=ANSWER_PROMPT,
     ),
 )
-builder.add_node("retriever", make_retriever(documents))
+# It also searches for the user's own question. A large model reads quickly: leave `longest_passage` out for it.
+builder.add_node("retriever", make_retriever(documents, with_question=True, longest_passage=600))
 builder.add_node("tools", make_tools(tools, skip=[documents.name]))
 builder.add_edge(START, "planner")
 builder.add_conditional_edges("planner", requested_nodes(retrieval=documents.name), ["retriever", "tools", END])
