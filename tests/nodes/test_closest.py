@@ -57,19 +57,15 @@ async def asked(shelf: Shelf, says: str = "no", closest_text: str | None = CLOSE
     return dict(await builder.compile().ainvoke({"messages": [HumanMessage("Which port?")]}))
 
 
-async def test_it_cites_the_passage_with_the_highest_score() -> None:
-    state = await asked(Shelf(("Hosts", 0.2), ("Settings > Ports", 0.7), ("Logs", 0.3)))
+@pytest.mark.parametrize("scores", [(0.7, 0.3), (0.3, 0.7), (None, None)], ids=["first", "second", "none"])
+async def test_it_cites_the_passage_that_was_found_first(scores: tuple[float | None, float | None]) -> None:
+    state = await asked(Shelf(("Settings > Ports", scores[0]), ("Hosts", scores[1])))
     answer = state["messages"][-1]
-    text = "The documents do not answer this. Closest to it is Settings > Ports [2]."
+    text = "The documents do not answer this. Closest to it is Settings > Ports [1]."
     assert answer.text == text
     [citation] = answer.content[0]["annotations"]
-    assert (citation["url"], text[citation["start_index"] : citation["end_index"]]) == ("docs/1.md", "[2]")
-    assert [one["cited"] for one in state["custom_outputs"]["sources"]] == [False, True, False]
-
-
-async def test_without_scores_it_cites_the_first_passage() -> None:
-    state = await asked(Shelf(("Hosts", None), ("Ports", None)))
-    assert state["messages"][-1].text == "The documents do not answer this. Closest to it is Hosts [1]."
+    assert (citation["url"], text[citation["start_index"] : citation["end_index"]]) == ("docs/0.md", "[1]")
+    assert [one["cited"] for one in state["custom_outputs"]["sources"]] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,11 @@ class Evidence:
     role: str = ROLE
     """What the model is, in the words of a system message."""
 
+    best_score: float | None = None
+    """The highest score of the passages, if the search gives scores. It counts if it is from 0 to 1."""
+
     closest: Source | None = None
-    """The passage with the highest score; without scores, the first. A score counts if it is from 0 to 1."""
+    """The passage that was found first. It need not have the highest score: several queries agree on it."""
 
     @property
     def instructions(self) -> str:
@@ -119,7 +122,7 @@ class AnswerCheck:
         sure = probability_of_yes(reply)
         if sure is None:
             return not reply.text.strip().lower().startswith("no")
-        score = None if evidence.closest is None else evidence.closest.score
+        score = evidence.best_score
         if score is None or not 0 <= score <= 1:
             # Of a search that has none, or has its own scale, such as distances.
             return sure >= 1 / 2

@@ -1,6 +1,5 @@
 """The planner: the model decides whether to retrieve, to use tools, or to answer."""
 
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -84,7 +83,7 @@ def make_planner(
     With `no_answer_text`, a turn whose searches found nothing is answered with that sentence, and an answer equal to it
     has no citations. With `answerability_model`, that model first decides whether the passages answer the question; see
     `AnswerCheck`. If it decides that they do not, `closest_text` follows, in which `{passage}` stands for the title of
-    the passage that fits best, and its citation. So readers see where to go on, also where the model was wrong.
+    the passage that was found first, and its citation. So readers see where to go on, also where the model was wrong.
 
     With `answer_prompt` beside `answerability_model`, a turn that only searched is answered from its passages and the
     question, with that text behind them in place of `prompt`, and without tools. The check begins with the same words,
@@ -270,14 +269,15 @@ def _evidence(
     if asked is None:
         return None
     passages = "\n\n".join(str(result.content) for result in results)
-    shown = set(map(int, NUMBERED.findall(passages)))
-    seen = [one for one in sources if one.number in shown]
+    by_number = {source.number: source for source in sources}
+    shown = [by_number[number] for number in map(int, NUMBERED.findall(passages)) if number in by_number]
     return Evidence(
         question=messages[asked].text,
         passages=passages,
         earlier=messages[:asked],
         role=role,
-        closest=max(seen, key=lambda one: -math.inf if one.score is None else one.score, default=None),
+        best_score=max((one.score for one in shown if one.score is not None), default=None),
+        closest=next(iter(shown), None),
     )
 
 
