@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
 
 from graph_agent.errors import LocalModelFailed
-from graph_agent.local.index.embedder import MiniLMEmbedder
+from graph_agent.local.index.embedder import MiniLMEmbedder, TextThreads, Vector
 from graph_agent.local.index.index import Index
 from graph_agent.local.weights.fetch import is_verified
 from graph_agent.local.weights.known_weights import MINILM, MINILM_TOKENIZER
@@ -49,6 +50,24 @@ def test_a_question_finds_its_passage_without_sharing_a_word_with_it(minilm: Min
         nothing = index.search("Which team won the football cup?", k=1)
     assert best.chunk.title == "Membership"
     assert [hit for hit in nothing if hit.score >= 0.2] == []
+
+
+def test_several_texts_are_embedded_at_the_same_time_and_keep_their_order() -> None:
+    both = Barrier(2, timeout=30)
+
+    def embed(text: str) -> Vector:
+        both.wait()
+        return np.array([len(text)], dtype=np.float32)
+
+    assert TextThreads(2).each(embed, ["one", "three"]) == [3, 5]
+
+
+def test_a_text_that_cannot_be_embedded_fails_them_all() -> None:
+    def embed(text: str) -> Vector:
+        raise LocalModelFailed(text)
+
+    with pytest.raises(LocalModelFailed, match="one"):
+        TextThreads(2).each(embed, ["one", "three"])
 
 
 def test_files_that_are_no_model_are_reported(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from graph_agent.local.index.other_languages import (
     is_usable,
 )
 from graph_agent.local.index.synchronization import IndexReport, Paths
+from graph_agent.local.machine import usable_processors
 from graph_agent.local.packages import knows_other_languages
 from graph_agent.local.rest.chat_routes import ChatBackend
 from graph_agent.local.weights import fetch
@@ -38,6 +39,9 @@ DOCUMENTATION = ("README.md", "docs")
 
 MOST_LISTED = 20
 """Removed documents that the summary names."""
+
+MOST_EMBEDDING_THREADS = 4
+"""Each takes up to 100 MB while documents are indexed, and the language model needs the processors, too."""
 
 MB = 1_000_000
 
@@ -102,7 +106,11 @@ def embedder(settings: Settings) -> MiniLMEmbedder:
     """The embedding model. Fetches it if it is missing."""
     with downloading("embedding model") as progress:
         model, tokenizer = fetch.fetch_embedder(settings.cache_dir, progress=progress)
-    return MiniLMEmbedder(model, tokenizer)
+    return MiniLMEmbedder(model, tokenizer, threads=_embedding_threads())
+
+
+def _embedding_threads() -> int:
+    return min(usable_processors(), MOST_EMBEDDING_THREADS)
 
 
 def other_languages(settings: Settings, embedder: MiniLMEmbedder) -> OtherLanguages | None:
@@ -124,7 +132,7 @@ def other_languages(settings: Settings, embedder: MiniLMEmbedder) -> OtherLangua
     except WeightsUnavailable as error:
         console.print(f"{lost}: {escape(str(error))}", soft_wrap=True)
         return None
-    return MultilingualEmbedder(model, embedder.pieces)
+    return MultilingualEmbedder(model, embedder.pieces, threads=_embedding_threads())
 
 
 def project(settings: Settings) -> Path:

@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from graph_agent.errors import LocalModelFailed
-from graph_agent.local.index.embedder import Vector, Vectors, session_options, unit
+from graph_agent.local.index.embedder import TextThreads, Vector, Vectors, session_options, unit
 from graph_agent.local.index.words import HAN, HANGUL, HIRAGANA, KATAKANA, latin_share
 
 ENGLISH_PIECES = 1.6
@@ -74,7 +74,7 @@ class MultilingualEmbedder:
     def __init__(self, model: str | os.PathLike[str], pieces: Callable[[str], int], *, threads: int = 2) -> None:
         self._model = os.fspath(model)
         self._pieces = pieces
-        self._threads = threads
+        self._threads = TextThreads(threads)
         self._lock = Lock()
         self._session: onnxruntime.InferenceSession | None = None
 
@@ -99,14 +99,18 @@ class MultilingualEmbedder:
         session = self._loaded()
         # Never in batches, for the same reason as of the first model.
         name = session.get_inputs()[0].name
-        return np.stack([unit(session.run(None, {name: [text[:MOST_EMBEDDED]]})[0][0]) for text in texts])
+
+        def one(text: str) -> Vector:
+            return unit(session.run(None, {name: [text[:MOST_EMBEDDED]]})[0][0])
+
+        return np.stack(self._threads.each(one, texts))
 
     def _loaded(self) -> onnxruntime.InferenceSession:
         with self._lock:
             if self._session is None:
                 try:
                     # Only here: English alone needs no memory for it.
-                    self._session = onnxruntime.InferenceSession(self._model, _options(self._threads))
+                    self._session = onnxruntime.InferenceSession(self._model, _options())
                 # onnxruntime raises plain `Exception` for a damaged file.
                 except Exception as error:
                     raise LocalModelFailed(
@@ -119,17 +123,17 @@ class MultilingualEmbedder:
 def is_usable() -> bool:
     """Whether the package that the model needs can be loaded here. It has native code, which may fit another system."""
     try:
-        _options(1)
+        _options()
     except Exception:  # noqa: BLE001 - the dynamic linker has errors of its own, and onnxruntime raises plain ones
         return False
     return True
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def _options() -> onnxruntime.SessionOptions:
     # Late: an index that is only searched in English needs it as seldom as the model.
     from onnxruntime_extensions import get_library_path
 
-    options = session_options(threads)
+    options = session_options()
     options.register_custom_ops_library(get_library_path())
     return options
 
