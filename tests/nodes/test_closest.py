@@ -9,6 +9,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.graph import START, StateGraph
 
 from graph_agent import AgentState, make_planner, make_retriever
+from graph_agent.errors import ConfigurationError
 from graph_agent.evaluating.scorers.answers import declined
 from graph_agent.nodes.planner import requested_nodes
 from graph_agent.testing import Call, ScriptedChatModel
@@ -100,5 +101,5 @@ async def test_otherwise_nothing_is_added(shelf: Shelf, says: str, closest_text:
 
 @pytest.mark.parametrize("text", ["Closest to it is this.", "{passage} or {passage}"])
 def test_a_text_without_one_place_for_the_passage_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"closest_text needs \{passage\} once"):
+    with pytest.raises(ConfigurationError, match=r"closest_text needs \{passage\} once"):
         make_planner(model=ScriptedChatModel("Yes."), tools=[], prompt="", no_answer_text=DECLINED, closest_text=text)

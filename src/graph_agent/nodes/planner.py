@@ -29,7 +29,7 @@ from graph_agent.client_tools import (
     with_marks,
 )
 from graph_agent.contract import ListedTools, NodeState, Source
-from graph_agent.errors import InvalidRequest
+from graph_agent.errors import ConfigurationError, InvalidRequest
 from graph_agent.model_options import takes_logprobs
 from graph_agent.models.deferred import DeferredChatModel
 from graph_agent.nodes.answerability import ANSWERING, ROLE, AnswerCheck, Evidence
@@ -105,10 +105,13 @@ def make_planner(
     If the request asks for JSON, the model is told so, and its answer is checked. One that does not fit is asked for
     once more. It streams from a model whose `profile` says that its endpoint enforces schemas: then there is no second
     attempt. Citations and the fixed answers of `no_answer_text` and `tool_failed` do not apply then.
+
+    Raises:
+        ConfigurationError: `closest_text` does not have `{passage}` once.
     """
 
     if closest_text is not None and closest_text.count(PASSAGE) != 1:
-        raise ValueError(f"closest_text needs {PASSAGE} once, where the title of the closest passage belongs")
+        raise ConfigurationError(f"closest_text needs {PASSAGE} once, where the title of the closest passage belongs")
     seen = History(model, history)
     check = None if answerability_model is None else AnswerCheck(answerability_model)
 
