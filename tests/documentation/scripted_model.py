@@ -46,11 +46,15 @@ def _reply(body: Mapping[str, Any], answers: Answers, unanswerable: Sequence[str
     question = str(messages[last]["content"])
     if question.endswith("Reply no or yes."):
         return "no" if any(f"Question: {one}\n" in question for one in unanswerable) else "yes"
+    # The answer is asked for with the passages and the question alone.
+    is_last = question.startswith("Passages:")
+    if is_last:
+        question = question.rpartition("Question: ")[2].partition("\n")[0]
     tools = [tool["function"]["name"] for tool in body.get("tools") or ()]
-    keys = [*((tool, question) for tool in tools), question]
+    keys: list[str | tuple[str, str]] = [*((tool, question) for tool in tools), question]
     replies = next((answers[key] for key in keys if key in answers), ())
-    said = sum(message["role"] == "assistant" for message in messages[last + 1 :])
-    if said >= len(replies):
+    said = len(replies) - 1 if is_last else sum(message["role"] == "assistant" for message in messages[last + 1 :])
+    if not 0 <= said < len(replies):
         return None
     reply = replies[said]
     return reply(messages) if callable(reply) else reply
