@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from langchain_core.documents import Document
+
 ALIKE = 0.9
 """Share of common runs of words (Jaccard) from which two passages are near-identical. Of 130 words, two may be others,
 or a dozen more at one end."""
@@ -43,6 +45,7 @@ _SIGNED = re.compile(r"[<>=!~+-]{0,2}\w+")
 _DIGIT = re.compile(r"\d")
 
 Passage = TypeVar("Passage")
+Score = TypeVar("Score", bound=float | None)
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,28 @@ def distinct(
 def original_of(wording: Wording, among: Sequence[Distinct[Passage]]) -> Distinct[Passage] | None:
     """The one that a passage with this wording is a copy of."""
     return next((one for one in among if one.wording.same_as(wording)), None)
+
+
+def with_places(one: Distinct[tuple[Document, Score]]) -> tuple[Document, Score]:
+    """The document in the outermost of its places, which are their `doc_uri`, with the others as `also_in` beside it.
+
+    It has the score of the passage that came first.
+    """
+    if not one.copies:
+        return one.passage
+    document, _ = one.outermost(lambda pair: pair[0].metadata.get("doc_uri"))
+    places: list[str | None] = []
+    for same, _ in (one.passage, *one.copies):
+        places += [same.metadata.get("doc_uri"), *_also_in(same)]
+    known = [uri for uri in dict.fromkeys(places) if uri and uri != document.metadata.get("doc_uri")]
+    metadata = {**document.metadata, "also_in": known[:MOST_PLACES]} if known else document.metadata
+    return Document(id=document.id, page_content=document.page_content, metadata=metadata), one.passage[1]
+
+
+def _also_in(document: Document) -> Sequence[str]:
+    """The places that an earlier search for copies has found. An index may have a column of that name, too."""
+    places = document.metadata.get("also_in")
+    return places if isinstance(places, list | tuple) else ()
 
 
 def _depth(address: str | None) -> tuple[float, int, str]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from langchain_core.documents import Document
 from langchain_core.tools import ToolException
 
 from graph_agent.app_context import PerApp, current_settings
-from graph_agent.copies import MOST_PLACES, distinct
+from graph_agent.copies import distinct, with_places
 from graph_agent.databricks.app_search import AppSearch
 from graph_agent.databricks.clients import Actor, actor, workspace_client
 from graph_agent.databricks.embeddings import embed_query
@@ -166,19 +165,7 @@ class DocumentSearch(IndexQuery):
 
 def without_copies(found: Found, count: int) -> Found:
     """The first `count` different passages. `metadata["also_in"]` of each lists where its copies are, if it has any."""
-    kept = []
-    for one in distinct(found, text=lambda pair: pair[0].page_content, most=count):
-        document, _ = outermost = one.outermost(_address)
-        places = (_address(pair) for pair in (one.passage, *one.copies))
-        others = [uri for uri in dict.fromkeys(places) if uri and uri != _address(outermost)]
-        if others:
-            document.metadata["also_in"] = others[:MOST_PLACES]
-        kept.append((document, one.passage[1]))
-    return kept
-
-
-def _address(found: tuple[Document, float]) -> str | None:
-    return found[0].metadata.get("doc_uri")
+    return [with_places(one) for one in distinct(found, text=lambda pair: pair[0].page_content, most=count)]
 
 
 def _app_token() -> str:

@@ -182,12 +182,13 @@ def _first_words(metadata: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def _lines(earlier: Sequence[BaseMessage]) -> list[str]:
     """Messages of users and models, one line each. Tool results are left out, as they would fill the context window."""
     lines = [
-        f"{'User' if isinstance(one, HumanMessage) else 'Assistant'}: {_short(text)}"
+        f"{'User' if isinstance(one, HumanMessage) else 'Assistant'}: {short(text, LONGEST_EARLIER)}"
         for one in earlier
         if isinstance(one, HumanMessage | AIMessage) and (text := " ".join(one.text.split()))
     ]
     return lines[-MOST_EARLIER:]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_EARLIER else f"{text[:LONGEST_EARLIER]}…"
+def short(text: str, longest: int) -> str:
+    """The beginning of a text, with a sign that it goes on."""
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import ToolException
 
-from graph_agent.copies import MOST_PLACES, Distinct, distinct
+from graph_agent.copies import distinct, with_places
 from graph_agent.errors import RetrievalFailed
 from graph_agent.summaries import is_summary
 
@@ -174,19 +174,6 @@ def shared(ranked: Sequence[Ranked | Failed], count: int) -> list[Ranked | Faile
         taken.update(passage_key(document) for document, _ in own)
         shares.append(own)
     return shares
-
-
-def with_places(one: Distinct[tuple[Document, float | None]]) -> tuple[Document, float | None]:
-    """The passage in the outermost of its places, with the others beside it."""
-    if not one.copies:
-        return one.passage
-    document, _ = one.outermost(lambda pair: pair[0].metadata.get("doc_uri"))
-    places: list[str | None] = []
-    for same, _ in (one.passage, *one.copies):
-        places += [same.metadata.get("doc_uri"), *(same.metadata.get("also_in") or [])]
-    known = [uri for uri in dict.fromkeys(places) if uri and uri != document.metadata.get("doc_uri")]
-    metadata = {**document.metadata, "also_in": known[:MOST_PLACES]} if known else document.metadata
-    return Document(id=document.id, page_content=document.page_content, metadata=metadata), one.passage[1]
 
 
 def spread(ranked: Ranked) -> list[tuple[Document, float | None]]:

@@ -32,7 +32,7 @@ from graph_agent.contract import ListedTools, NodeState, Source
 from graph_agent.errors import ConfigurationError, InvalidRequest
 from graph_agent.model_options import takes_logprobs
 from graph_agent.models.deferred import DeferredChatModel
-from graph_agent.nodes.answerability import ANSWERING, ROLE, AnswerCheck, Evidence
+from graph_agent.nodes.answerability import ANSWERING, ROLE, AnswerCheck, Evidence, short
 from graph_agent.nodes.citations import CheckedCitations, Citation, citations_in, held, without_markers
 from graph_agent.nodes.history import History
 from graph_agent.nodes.node import Node
@@ -362,7 +362,7 @@ def _declining_update(
     if closest_text is None or closest is None:
         return _update(AIMessage(no_answer_text), sources, [])
     # A title comes from a document, which cannot cite.
-    title = _cut(" ".join(without_markers(closest.title).split()), LONGEST_TITLE)
+    title = short(" ".join(without_markers(closest.title).split()), LONGEST_TITLE)
     before, _, after = closest_text.partition(PASSAGE)
     before, marker = f"{no_answer_text} {before}{title} ", f"[{closest.number}]"
     citation = Citation(closest, len(before), len(before) + len(marker))
@@ -381,10 +381,6 @@ def _update(reply: AIMessage, sources: Sequence[Source], citations: Sequence[Cit
         block = {"type": "text", "text": text, "annotations": annotations}
         reply = reply.model_copy(update={"content": [block]})
     return {"messages": [reply], "custom_outputs": {"sources": listed}}
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest].rstrip()}…"
 
 
 def _listed(source: Source, *, support: float | None) -> dict[str, Any]:
